@@ -1,0 +1,172 @@
+//! Circuits: written once over [`Evaluator`], read three ways.
+//!
+//! A circuit is ordinary Rust code over an [`Evaluator`]. [`Clear`] computes the expected values in the clear, [`Plan`]
+//! computes the levels, rotation keys and cost without any cryptography, and `ckks::Evaluator` runs it on ciphertexts.
+//! There is no second implementation "for simulation".
+//!
+//! A *value* is a **batch** of vectors of `slots()` complex numbers, with the level it stands at. A value at level `l`
+//! can still be multiplied `l` times. Every operation that multiplies consumes one level and leaves the value at the
+//! scale that belongs to its new level, so that a circuit never names a scale.
+//!
+//! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
+
+mod clear;
+mod linear;
+mod plan;
+
+pub use clear::{Clear, ClearValue};
+pub use linear::{DiagonalMatrix, PreparedMatrix};
+pub use plan::{Plan, PlanReport, PlanValue};
+
+use crate::error::Result;
+use crate::units::Level;
+use num_complex::Complex64;
+
+/// Dense real matrix, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    rows: usize,
+    columns: usize,
+    entries: Vec<f64>,
+}
+
+impl Matrix {
+    /// A matrix of `rows` by `columns` from its entries, row by row.
+    ///
+    /// # Errors
+    /// [`crate::Error::ShapeMismatch`] unless there are `rows * columns` entries and at least one;
+    /// [`crate::Error::BadValue`] for an entry that is not finite.
+    pub fn new(rows: usize, columns: usize, entries: Vec<f64>) -> Result<Self> {
+        if entries.is_empty() || rows.checked_mul(columns) != Some(entries.len()) {
+            return Err(crate::Error::ShapeMismatch {
+                op: "Matrix::new",
+                expected: format!("{rows} x {columns} entries, at least one"),
+                got: format!("{} entries", entries.len()),
+            });
+        }
+        if let Some(index) = entries.iter().position(|x| !x.is_finite()) {
+            return Err(crate::Error::BadValue { index, reason: "not a finite number" });
+        }
+        Ok(Self { rows, columns, entries })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// One row.
+    pub fn row(&self, row: usize) -> &[f64] {
+        &self.entries[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// All entries, row by row.
+    pub fn entries(&self) -> &[f64] {
+        &self.entries
+    }
+}
+
+/// One reading of a circuit.
+pub trait Evaluator {
+    /// A batch of vectors at some level: encrypted, planned or clear.
+    type Value;
+    /// A batch of known vectors, encoded for one level. A batch of one serves every entry of a value's batch.
+    type Plain;
+    /// A known matrix, encoded for one level, for [`Self::combine`].
+    type Weights;
+
+    /// Entries of every vector.
+    fn slots(&self) -> usize;
+    /// Rescalings that the value can still take.
+    fn level(&self, value: &Self::Value) -> Level;
+    /// Vectors in the value.
+    fn batch(&self, value: &Self::Value) -> usize;
+
+    /// Encodes a batch of vectors for use with values at `level`; short vectors are filled with zeros.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooManyValues`], [`crate::Error::BadValue`] or [`crate::Error::LevelTooHigh`].
+    fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<Self::Plain>;
+    /// Encodes a matrix for [`Self::combine`] on values at `level`.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadValue`], [`crate::Error::LevelExhausted`] or [`crate::Error::LevelTooHigh`].
+    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<Self::Weights>;
+
+    /// `a + b`, at the lower of the two levels' position in the chain.
+    ///
+    /// # Errors
+    /// [`crate::Error::ScaleMismatch`] when the levels differ (use [`Self::drop_to`]), or mismatched batches.
+    fn add(&self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value>;
+    /// `a - b`. Errors as [`Self::add`].
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    fn sub(&self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value>;
+    /// `-a`.
+    ///
+    /// # Errors
+    /// Device failures only.
+    fn neg(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// `a + p`, with `p` encoded for the level of `a`.
+    ///
+    /// # Errors
+    /// [`crate::Error::ScaleMismatch`] when `p` was encoded for another level, or mismatched batches.
+    fn add_plain(&self, a: &Self::Value, plain: &Self::Plain) -> Result<Self::Value>;
+    /// `a + x` in every slot.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadValue`] when `x` is not finite or too large for the modulus.
+    fn add_scalar(&self, a: &Self::Value, x: f64) -> Result<Self::Value>;
+    /// `a * x` in every slot; one level.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelExhausted`], [`crate::Error::BadValue`].
+    fn mul_scalar(&self, a: &Self::Value, x: f64) -> Result<Self::Value>;
+    /// `a * b` slot by slot, relinearized and rescaled; one level.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelExhausted`], [`crate::Error::MissingRelinearizationKey`], mismatched levels or batches.
+    fn mul(&self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value>;
+    /// `a * a`; one level, cheaper than [`Self::mul`].
+    ///
+    /// # Errors
+    /// As [`Self::mul`].
+    fn square(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// `sum_i a_i * p_i` slot by slot, rescaled once; one level for the whole sum.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelExhausted`], [`crate::Error::ShapeMismatch`] for no terms, mismatched levels or batches.
+    fn dot_plain(&self, terms: &[(&Self::Value, &Self::Plain)]) -> Result<Self::Value>;
+    /// Rotates every vector to the left by `steps`: slot `i` becomes old slot `i + steps`, cyclically.
+    ///
+    /// # Errors
+    /// [`crate::Error::MissingRotationKey`].
+    fn rotate(&self, a: &Self::Value, steps: i32) -> Result<Self::Value>;
+    /// All the rotations of one value at the price of one decomposition.
+    ///
+    /// # Errors
+    /// [`crate::Error::MissingRotationKey`].
+    fn rotate_hoisted(&self, a: &Self::Value, steps: &[i32]) -> Result<Vec<Self::Value>>;
+    /// Complex conjugate of every slot.
+    ///
+    /// # Errors
+    /// [`crate::Error::MissingConjugationKey`].
+    fn conjugate(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// Mixes the vectors of the batch: vector `o` of the result is `sum_i w[o][i] * vector i`; one level, no rotation.
+    /// The batch becomes the number of the matrix's rows.
+    ///
+    /// # Errors
+    /// [`crate::Error::ShapeMismatch`] unless the batch equals the number of columns; [`crate::Error::LevelExhausted`].
+    fn combine(&self, a: &Self::Value, weights: &Self::Weights) -> Result<Self::Value>;
+    /// Brings the value to a lower level, at that level's scale.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelTooHigh`] when the value is already below `level`.
+    fn drop_to(&self, a: &Self::Value, level: Level) -> Result<Self::Value>;
+}

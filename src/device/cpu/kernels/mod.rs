@@ -1,0 +1,174 @@
+//! One file an operation family; here the dispatch and the rows they work on.
+
+mod combine;
+mod convert;
+mod elementwise;
+mod gadget;
+mod transform;
+
+use super::memory::{self, Pool};
+use crate::device::buffer::View;
+use crate::device::program::Op;
+use crate::error::Result;
+use crate::math::{Reducer, RingTables, simd};
+use crate::units::GaloisElement;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A ring's constants in the form that the kernels use.
+#[derive(Debug)]
+pub(in crate::device) struct CpuRing {
+    tables: Arc<RingTables>,
+    permutations: Mutex<HashMap<GaloisElement, Arc<[u32]>>>,
+}
+
+impl CpuRing {
+    pub(in crate::device) fn new(tables: Arc<RingTables>) -> Self {
+        Self { tables, permutations: Mutex::default() }
+    }
+
+    pub(in crate::device) fn tables(&self) -> &Arc<RingTables> {
+        &self.tables
+    }
+
+    fn reducer(&self, prime: u32) -> Reducer {
+        self.tables.primes()[prime as usize].reducer()
+    }
+
+    /// Source index of every word under the automorphism, made once an element.
+    fn permutation(&self, element: GaloisElement) -> Arc<[u32]> {
+        let mut known = self.permutations.lock().unwrap_or_else(PoisonError::into_inner);
+        let log_n = self.tables.log_n().get();
+        let make = || {
+            let reverse = |i: u32| i.reverse_bits() >> (32 - log_n);
+            let mask = (2u32 << log_n) - 1;
+            (0..1u32 << log_n)
+                .map(|i| reverse((element.get().wrapping_mul(2 * reverse(i) + 1) & mask) >> 1))
+                .collect()
+        };
+        Arc::clone(known.entry(element).or_insert_with(make))
+    }
+}
+
+/// Runs one checked operation.
+pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
+    use elementwise::{unary, zip};
+    match op {
+        Op::Zero { dst } => {
+            let mut to = memory::of(&dst.buffer)?.write();
+            rows_mut(&mut to, dst).into_iter().for_each(|row| row.fill(0));
+            Ok(())
+        }
+        Op::Copy { dst, src } => unary(dst, src, |_, _, _| {}),
+        Op::Add { dst, a, b, basis } => zip(ring, (dst, a, b), basis, |r, x, y| r.add(x, y)),
+        Op::Sub { dst, a, b, basis } => zip(ring, (dst, a, b), basis, |r, x, y| r.sub(x, y)),
+        Op::Mul { dst, a, b, basis } => zip(ring, (dst, a, b), basis, |r, x, y| r.mul(x, y)),
+        Op::MulAdd { dst, a, b, basis } => elementwise::mul_add(ring, (dst, a, b), basis),
+        Op::Neg { dst, a, basis } => unary(dst, a, |_, limb, row| {
+            let r = ring.reducer(basis.primes()[limb]);
+            simd(|| row.iter_mut().for_each(|x| *x = r.neg(*x)));
+        }),
+        Op::MulScalar { dst, a, scalars, basis } => unary(dst, a, |poly, limb, row| {
+            let limbs = basis.primes().len();
+            let prime = basis.primes()[limb];
+            let w = scalars[poly % (scalars.len() / limbs) * limbs + limb];
+            let (r, quotient) = (ring.reducer(prime), ring.tables.primes()[prime as usize].modulus().shoup(w));
+            simd(|| row.iter_mut().for_each(|x| *x = r.shoup(*x, w, quotient)));
+        }),
+        Op::AddScalar { dst, a, scalars, basis } => unary(dst, a, |poly, limb, row| {
+            let limbs = basis.primes().len();
+            let s = scalars[poly % (scalars.len() / limbs) * limbs + limb];
+            let r = ring.reducer(basis.primes()[limb]);
+            simd(|| row.iter_mut().for_each(|x| *x = r.add(*x, s)));
+        }),
+        Op::Tensor { dst, a, b, basis } => elementwise::tensor(ring, (dst, a, b), basis),
+        Op::NttForward { dst, src, basis } => unary(dst, src, |_, limb, row| {
+            ring.tables.primes()[basis.primes()[limb] as usize].forward(row);
+        }),
+        Op::NttInverse { dst, src, basis } => unary(dst, src, |_, limb, row| {
+            ring.tables.primes()[basis.primes()[limb] as usize].inverse(row);
+        }),
+        Op::Automorphism { dst, src, element } => transform::automorphism(ring, dst, src, *element),
+        Op::BasisExtend { dst, src, from, to } => convert::basis_extend(ring, pool, (dst, src), (from, to)),
+        Op::Decompose { dst, coefficients, evaluations, digits, basis } => {
+            convert::decompose(ring, pool, (dst, coefficients, evaluations), digits, basis)
+        }
+        Op::GadgetDot { dst, digits, key, rows, element, basis } => {
+            gadget::dot(ring, (dst, digits), (key, rows), *element, basis)
+        }
+        Op::ModDown { dst, src, kept, dropped } => convert::mod_down(ring, pool, (dst, src), (kept, dropped)),
+        Op::Combine { dst, src, weights, components, basis } => {
+            combine::run(ring, (dst, src, weights), *components, basis)
+        }
+    }
+}
+
+/// Fewest words a thread should get of cheap work.
+const GRAIN: usize = 1 << 14;
+
+/// Rows of `n` words a thread should get of cheap work.
+fn grain(n: usize) -> usize {
+    (GRAIN / n).max(1)
+}
+
+/// The rows of a window, polynomial by polynomial, limb by limb.
+fn rows_mut<'a>(words: &'a mut [u32], view: &View) -> Vec<&'a mut [u32]> {
+    let n = 1usize << view.buffer.shape().log_n;
+    let stride = n * view.buffer.shape().limbs as usize;
+    words
+        .chunks_exact_mut(stride)
+        .skip(view.first_poly as usize)
+        .take(view.polys as usize)
+        .flat_map(|poly| poly.chunks_exact_mut(n).skip(view.first_limb as usize).take(view.limbs as usize))
+        .collect()
+}
+
+/// The row of limb `limb` of polynomial `poly` (repeated) of a window.
+fn row<'a>(words: &'a [u32], view: &View, poly: usize, limb: usize) -> &'a [u32] {
+    let n = 1usize << view.buffer.shape().log_n;
+    let shape = view.buffer.shape();
+    let index = (view.first_poly as usize + poly % view.polys as usize) * shape.limbs as usize
+        + view.first_limb as usize
+        + limb;
+    &words[index * n..(index + 1) * n]
+}
+
+/// A source of an operation: locked, or copied if another window of it is being written, or the written rows themselves.
+enum Source<'a> {
+    InPlace,
+    Locked(View, memory::Reading<'a>),
+    Copied { rows: Vec<u32>, n: usize, polys: usize, limbs: usize },
+}
+
+impl<'a> Source<'a> {
+    /// Must be made before the destination is locked.
+    fn new(dst: &View, src: &'a View) -> Result<Self> {
+        if dst.is_same(src) {
+            return Ok(Self::InPlace);
+        }
+        let words = memory::of(&src.buffer)?.read();
+        if !dst.buffer.is_same(&src.buffer) {
+            return Ok(Self::Locked(src.clone(), words));
+        }
+        let (polys, limbs) = (src.polys as usize, src.limbs as usize);
+        let rows = (0..polys * limbs).flat_map(|k| row(&words, src, k / limbs, k % limbs).iter().copied()).collect();
+        Ok(Self::Copied { rows, n: 1 << src.buffer.shape().log_n, polys, limbs })
+    }
+
+    /// The row to read, or `None` where it is the row being written.
+    fn row(&self, poly: usize, limb: usize) -> Option<&[u32]> {
+        match self {
+            Self::InPlace => None,
+            Self::Locked(view, words) => Some(row(words, view, poly, limb)),
+            Self::Copied { rows, n, polys, limbs } => {
+                let index = poly % polys * limbs + limb;
+                Some(&rows[index * n..(index + 1) * n])
+            }
+        }
+    }
+
+    /// As [`Self::row`] for operations that never work in place.
+    fn other(&self, poly: usize, limb: usize) -> &[u32] {
+        self.row(poly, limb).expect("Op::check refuses this operation in place")
+    }
+}

@@ -1,0 +1,423 @@
+//! The waist: programs are lists of whole-batch operations over buffers.
+//!
+//! Every word that an operation reads or writes is a canonical residue in `[0, q)` of its limb's prime, so results are
+//! bit-identical on every backend. `b` runs over polynomials, `l` over limbs, `i` over words; every formula holds for all
+//! of them, modulo the prime of limb `l`. One operation is one mathematical unit; how it is lowered (fused passes,
+//! scratch memory) is private to a backend.
+
+use super::buffer::{Buffer, View};
+use crate::error::{Error, Result};
+use crate::math::RingTables;
+use crate::units::GaloisElement;
+use std::sync::Arc;
+
+/// Which primes the limbs of an operand belong to: indices into [`RingTables::primes`], one a limb.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Basis(Arc<[u32]>);
+
+impl Basis {
+    /// A basis of the given primes.
+    pub fn new(primes: impl IntoIterator<Item = u32>) -> Self {
+        Self(primes.into_iter().collect())
+    }
+
+    /// Indices of the primes, one a limb.
+    pub fn primes(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// Number of limbs.
+    pub fn limbs(&self) -> u32 {
+        u32::try_from(self.0.len()).expect("fewer than 2^32 limbs")
+    }
+
+    /// The limbs `first .. first + count`.
+    pub fn slice(&self, first: u32, count: u32) -> Self {
+        Self(self.0[first as usize..(first + count) as usize].into())
+    }
+
+    /// These limbs, then those of `other`.
+    pub fn join(&self, other: &Self) -> Self {
+        Self(self.0.iter().chain(other.0.iter()).copied().collect())
+    }
+}
+
+/// A ring known to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingId(pub(in crate::device) u32);
+
+/// A run of limbs that is one digit of a gadget decomposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digit {
+    /// First limb.
+    pub first: u32,
+    /// Number of limbs.
+    pub limbs: u32,
+}
+
+/// A whole-batch operation. Unless it says otherwise all operands have as many limbs as `basis`, operands with fewer
+/// polynomials than `dst` repeat, and a source is either exactly the window `dst` or does not overlap it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each variant's formula names its operands")]
+pub enum Op {
+    /// `dst = 0`.
+    Zero { dst: View },
+    /// `dst = src`.
+    Copy { dst: View, src: View },
+    /// `dst = a + b`.
+    Add { dst: View, a: View, b: View, basis: Basis },
+    /// `dst = a - b`.
+    Sub { dst: View, a: View, b: View, basis: Basis },
+    /// `dst = -a`.
+    Neg { dst: View, a: View, basis: Basis },
+    /// `dst = a * b`, word by word.
+    Mul { dst: View, a: View, b: View, basis: Basis },
+    /// `dst = dst + a * b`, word by word.
+    MulAdd { dst: View, a: View, b: View, basis: Basis },
+    /// `dst[b][l] = a[b][l] * scalars[b mod P][l]`; `scalars` holds `P` rows of one residue a limb.
+    MulScalar { dst: View, a: View, scalars: Arc<[u32]>, basis: Basis },
+    /// `dst[b][l][i] = a[b][l][i] + scalars[b mod P][l]`.
+    AddScalar { dst: View, a: View, scalars: Arc<[u32]>, basis: Basis },
+    /// Products of two linear polynomials in the secret. With `a = (a0, a1)`, `b = (b0, b1)` of `2B` polynomials each
+    /// (component-major), `dst` holds the `3B` polynomials `(a0 b0, a0 b1 + a1 b0, a1 b1)`. `dst` overlaps neither.
+    Tensor { dst: View, a: View, b: View, basis: Basis },
+    /// `dst = NTT(src)`: word `i` is the value at `psi^(2 brv(i) + 1)`, `brv` reversing `log N` bits.
+    NttForward { dst: View, src: View, basis: Basis },
+    /// The exact inverse of [`Op::NttForward`], `1/N` included.
+    NttInverse { dst: View, src: View, basis: Basis },
+    /// `dst(X) = src(X^g)` in evaluation form: `dst[i] = src[j]` with `2 brv(j) + 1 = g (2 brv(i) + 1) mod 2N`.
+    /// `dst` does not overlap `src`.
+    Automorphism { dst: View, src: View, element: GaloisElement },
+    /// Centred base conversion in coefficient form, see [`crate::math::Extension`]: `dst` has the limbs of `to`, `src`
+    /// those of `from`. `dst` does not overlap `src`.
+    BasisExtend { dst: View, src: View, from: Basis, to: Basis },
+    /// Gadget decomposition of `B` polynomials into `D = digits.len()` digits. `coefficients` and `evaluations` are the same
+    /// polynomials in both forms, over the limbs `0 .. k` of `basis`; `dst` has `D * B` polynomials (digit-major) in evaluation form
+    /// over all of `basis`. Limb `l` of digit `d` is `evaluations[b][l]` if the digit contains `l`, else the forward NTT of
+    /// the digit's limbs of `coefficients` converted to the prime of `l` as in [`Op::BasisExtend`].
+    Decompose { dst: View, coefficients: View, evaluations: View, digits: Arc<[Digit]>, basis: Basis },
+    /// `dst[c][b] = sum_d A_g(digits[d][b]) * key[d][c]` for the components `c = 0, 1`, with `A_g` as in [`Op::Automorphism`].
+    /// `dst` has `2B` polynomials (component-major), `digits` has `D * B` (digit-major); buffer `key[d]` has 2
+    /// polynomials, whose limb `rows[l]` belongs to limb `l`.
+    GadgetDot { dst: View, digits: View, key: Arc<[Buffer]>, rows: Basis, element: GaloisElement, basis: Basis },
+    /// `dst = round(src / D)` with `D` the product of the primes in `dropped`, in evaluation form. `src` has the limbs of
+    /// `kept`, then those of `dropped`: `dst = (src - NTT(extend(INTT(src over dropped)))) * D^-1` over `kept`,
+    /// the conversion as in [`Op::BasisExtend`]. A rescale drops the last limbs of the chain, the end of a key switch the
+    /// special primes, or both at once. `dst` does not overlap `src`.
+    ModDown { dst: View, src: View, kept: Basis, dropped: Basis },
+    /// `dst[c][o] = sum_i weights[o][i] * src[c][i]`, scalars mixing the polynomials of each of `components` components.
+    /// `dst` has `components * O` polynomials, `src` has `components * I`; `weights` is a buffer of `O * I` rows (row-major
+    /// `[o][i]`) of one word (`log_n = 0`) for each limb of the basis, or more limbs of which the first are used.
+    Combine { dst: View, src: View, weights: View, components: u32, basis: Basis },
+}
+
+impl Op {
+    /// The operation's name, as in profiles, snapshots and the debug switch.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Zero { .. } => "zero",
+            Self::Copy { .. } => "copy",
+            Self::Add { .. } => "add",
+            Self::Sub { .. } => "sub",
+            Self::Neg { .. } => "neg",
+            Self::Mul { .. } => "mul",
+            Self::MulAdd { .. } => "mul_add",
+            Self::MulScalar { .. } => "mul_scalar",
+            Self::AddScalar { .. } => "add_scalar",
+            Self::Tensor { .. } => "tensor",
+            Self::NttForward { .. } => "ntt_forward",
+            Self::NttInverse { .. } => "ntt_inverse",
+            Self::Automorphism { .. } => "automorphism",
+            Self::BasisExtend { .. } => "basis_extend",
+            Self::Decompose { .. } => "decompose",
+            Self::GadgetDot { .. } => "gadget_dot",
+            Self::ModDown { .. } => "mod_down",
+            Self::Combine { .. } => "combine",
+        }
+    }
+
+    /// The window that is written.
+    pub fn dst(&self) -> &View {
+        match self {
+            Self::Zero { dst }
+            | Self::Copy { dst, .. }
+            | Self::Add { dst, .. }
+            | Self::Sub { dst, .. }
+            | Self::Neg { dst, .. }
+            | Self::Mul { dst, .. }
+            | Self::MulAdd { dst, .. }
+            | Self::MulScalar { dst, .. }
+            | Self::AddScalar { dst, .. }
+            | Self::Tensor { dst, .. }
+            | Self::NttForward { dst, .. }
+            | Self::NttInverse { dst, .. }
+            | Self::Automorphism { dst, .. }
+            | Self::BasisExtend { dst, .. }
+            | Self::Decompose { dst, .. }
+            | Self::GadgetDot { dst, .. }
+            | Self::ModDown { dst, .. }
+            | Self::Combine { dst, .. } => dst,
+        }
+    }
+
+    /// The windows that are read, keys as whole buffers. [`Op::MulAdd`] reads its `dst` too, which is not listed.
+    pub fn sources(&self) -> Vec<View> {
+        match self {
+            Self::Zero { .. } => vec![],
+            Self::Copy { src, .. }
+            | Self::NttForward { src, .. }
+            | Self::NttInverse { src, .. }
+            | Self::Automorphism { src, .. }
+            | Self::BasisExtend { src, .. }
+            | Self::ModDown { src, .. } => vec![src.clone()],
+            Self::Neg { a, .. } | Self::MulScalar { a, .. } | Self::AddScalar { a, .. } => vec![a.clone()],
+            Self::Add { a, b, .. }
+            | Self::Sub { a, b, .. }
+            | Self::Mul { a, b, .. }
+            | Self::MulAdd { a, b, .. }
+            | Self::Tensor { a, b, .. } => vec![a.clone(), b.clone()],
+            Self::Decompose { coefficients, evaluations, .. } => vec![coefficients.clone(), evaluations.clone()],
+            Self::GadgetDot { digits, key, .. } => {
+                std::iter::once(digits.clone()).chain(key.iter().map(Buffer::view)).collect()
+            }
+            Self::Combine { src, weights, .. } => vec![src.clone(), weights.clone()],
+        }
+    }
+
+    /// The same operation on other memory: `f` is called on every buffer, in place.
+    ///
+    /// # Errors
+    /// Whatever `f` returns.
+    pub fn try_map_buffers(mut self, mut f: impl FnMut(&Buffer) -> Result<Buffer>) -> Result<Self> {
+        let mut on = |view: &mut View| -> Result<()> {
+            view.buffer = f(&view.buffer)?;
+            Ok(())
+        };
+        match &mut self {
+            Self::Zero { dst } => on(dst)?,
+            Self::Copy { dst, src }
+            | Self::NttForward { dst, src, .. }
+            | Self::NttInverse { dst, src, .. }
+            | Self::Automorphism { dst, src, .. }
+            | Self::BasisExtend { dst, src, .. }
+            | Self::ModDown { dst, src, .. } => {
+                on(dst)?;
+                on(src)?;
+            }
+            Self::Neg { dst, a, .. } | Self::MulScalar { dst, a, .. } | Self::AddScalar { dst, a, .. } => {
+                on(dst)?;
+                on(a)?;
+            }
+            Self::Add { dst, a, b, .. }
+            | Self::Sub { dst, a, b, .. }
+            | Self::Mul { dst, a, b, .. }
+            | Self::MulAdd { dst, a, b, .. }
+            | Self::Tensor { dst, a, b, .. } => {
+                on(dst)?;
+                on(a)?;
+                on(b)?;
+            }
+            Self::Decompose { dst, coefficients, evaluations, .. } => {
+                on(dst)?;
+                on(coefficients)?;
+                on(evaluations)?;
+            }
+            Self::GadgetDot { dst, digits, key, .. } => {
+                on(dst)?;
+                on(digits)?;
+                let mapped: Result<Vec<Buffer>> = key.iter().map(f).collect();
+                *key = mapped?.into();
+            }
+            Self::Combine { dst, src, weights, .. } => {
+                on(dst)?;
+                on(src)?;
+                on(weights)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Checks every shape, index and overlap, so that backends may trust the operation.
+    ///
+    /// # Errors
+    /// [`Error::BadProgram`] that names the operation and the rule it breaks.
+    pub fn check(&self, ring: &RingTables) -> Result<()> {
+        Check { op: self, ring }.run()
+    }
+}
+
+/// Operations of one or more rings, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Each operation with its ring.
+    pub steps: Vec<(RingId, Op)>,
+}
+
+struct Check<'a> {
+    op: &'a Op,
+    ring: &'a RingTables,
+}
+
+impl Check<'_> {
+    fn ensure(&self, holds: bool, rule: impl FnOnce() -> String) -> Result<()> {
+        if holds { Ok(()) } else { Err(Error::BadProgram { op: self.op.name(), reason: rule() }) }
+    }
+
+    fn run(&self) -> Result<()> {
+        let dst = self.op.dst();
+        let scalar_weights = matches!(self.op, Op::Combine { .. });
+        for (index, view) in std::iter::once(dst.clone()).chain(self.op.sources()).enumerate() {
+            self.window(&view, scalar_weights && index == 2)?;
+        }
+        for source in self.op.sources() {
+            let disjoint = !dst.overlaps(&source);
+            self.ensure(disjoint || (self.in_place_allowed() && dst.is_same(&source)), || {
+                "a source overlaps the destination".into()
+            })?;
+        }
+        match self.op {
+            Op::Zero { .. } => Ok(()),
+            Op::Copy { src, .. } | Op::Automorphism { src, .. } => self.repeats(dst, src, dst.limbs),
+            Op::Add { a, b, basis, .. }
+            | Op::Sub { a, b, basis, .. }
+            | Op::Mul { a, b, basis, .. }
+            | Op::MulAdd { a, b, basis, .. } => {
+                self.over(basis, &[dst])?;
+                self.repeats(dst, a, basis.limbs())?;
+                self.repeats(dst, b, basis.limbs())
+            }
+            Op::Neg { a, basis, .. }
+            | Op::NttForward { src: a, basis, .. }
+            | Op::NttInverse { src: a, basis, .. } => {
+                self.over(basis, &[dst])?;
+                self.repeats(dst, a, basis.limbs())
+            }
+            Op::MulScalar { a, scalars, basis, .. } | Op::AddScalar { a, scalars, basis, .. } => {
+                self.over(basis, &[dst])?;
+                self.repeats(dst, a, basis.limbs())?;
+                self.scalars(scalars, basis)
+            }
+            Op::Tensor { a, b, basis, .. } => {
+                self.over(basis, &[dst, a, b])?;
+                self.ensure(a.polys == b.polys && a.polys.is_multiple_of(2) && dst.polys == a.polys / 2 * 3, || {
+                    format!("{} and {} polynomials do not make {}", a.polys, b.polys, dst.polys)
+                })
+            }
+            Op::BasisExtend { src, from, to, .. } => {
+                self.over(to, &[dst])?;
+                self.over(from, &[src])?;
+                self.extension(from, to)?;
+                self.repeats(dst, src, from.limbs())
+            }
+            Op::Decompose { coefficients, evaluations, digits, basis, .. } => {
+                self.over(basis, &[dst])?;
+                let (batch, limbs) = (evaluations.polys, evaluations.limbs);
+                self.ensure(coefficients.shape() == evaluations.shape(), || "the two forms differ in shape".into())?;
+                let mut next = 0;
+                for digit in digits.iter() {
+                    self.ensure(digit.first == next && digit.limbs > 0, || "digits leave a gap".into())?;
+                    next += digit.limbs;
+                    self.ensure(next <= limbs && next <= basis.limbs(), || "digits exceed the limbs".into())?;
+                    self.extension(&basis.slice(digit.first, digit.limbs), basis)?;
+                }
+                self.ensure(next == limbs, || format!("digits cover {next} of {limbs} limbs"))?;
+                self.ensure(dst.polys as usize == batch as usize * digits.len(), || {
+                    format!("{} polynomials for {} digits of {batch}", dst.polys, digits.len())
+                })
+            }
+            Op::GadgetDot { digits, key, rows, element, basis, .. } => {
+                self.over(basis, &[dst, digits])?;
+                self.ensure(element.get() % 2 == 1 && element.get() < 2 << dst.buffer.shape().log_n, || {
+                    format!("{} is no Galois element", element.get())
+                })?;
+                let batch = dst.polys / 2;
+                let expected = batch as usize * key.len();
+                self.ensure(dst.polys.is_multiple_of(2) && !key.is_empty() && digits.polys as usize == expected, || {
+                    format!("{} digits' polynomials for {batch} and {} key digits", digits.polys, key.len())
+                })?;
+                self.ensure(rows.limbs() == basis.limbs(), || "one key row a limb".into())?;
+                for buffer in key.iter() {
+                    let shape = buffer.shape();
+                    let fits = shape.batch == 2 && rows.primes().iter().all(|&row| row < shape.limbs);
+                    self.ensure(fits, || format!("a key digit of shape {shape}"))?;
+                }
+                Ok(())
+            }
+            Op::ModDown { src, kept, dropped, .. } => {
+                self.over(kept, &[dst])?;
+                self.over(&kept.join(dropped), &[src])?;
+                self.extension(dropped, kept)?;
+                self.ensure(src.polys == dst.polys, || format!("{} to {} polynomials", src.polys, dst.polys))
+            }
+            Op::Combine { src, weights, components, basis, .. } => {
+                self.over(basis, &[dst, src])?;
+                let whole = |polys: u32| *components > 0 && polys.is_multiple_of(*components);
+                self.ensure(whole(dst.polys) && whole(src.polys), || format!("{components} components"))?;
+                let expected = u64::from(dst.polys / components) * u64::from(src.polys / components);
+                self.ensure(u64::from(weights.polys) == expected && weights.limbs >= basis.limbs(), || {
+                    format!("weights of shape {}", weights.shape())
+                })
+            }
+        }
+    }
+
+    fn in_place_allowed(&self) -> bool {
+        !matches!(
+            self.op,
+            Op::Tensor { .. }
+                | Op::Automorphism { .. }
+                | Op::BasisExtend { .. }
+                | Op::Decompose { .. }
+                | Op::GadgetDot { .. }
+                | Op::ModDown { .. }
+                | Op::Combine { .. }
+        )
+    }
+
+    fn window(&self, view: &View, scalar: bool) -> Result<()> {
+        let shape = view.buffer.shape();
+        let log_n = if scalar { 0 } else { self.ring.log_n().get() };
+        let inside = |first: u32, count: u32, all: u32| count > 0 && first.checked_add(count).is_some_and(|end| end <= all);
+        let fits = shape.log_n == log_n
+            && inside(view.first_poly, view.polys, shape.batch)
+            && inside(view.first_limb, view.limbs, shape.limbs);
+        self.ensure(fits, || format!("a window outside its buffer of shape {shape}"))
+    }
+
+    fn over(&self, basis: &Basis, views: &[&View]) -> Result<()> {
+        let known = basis.primes().iter().all(|&p| (p as usize) < self.ring.primes().len());
+        self.ensure(known, || "a prime that the ring does not have".into())?;
+        for view in views {
+            self.ensure(view.limbs == basis.limbs(), || format!("{} limbs over {} primes", view.limbs, basis.limbs()))?;
+        }
+        Ok(())
+    }
+
+    fn repeats(&self, dst: &View, source: &View, limbs: u32) -> Result<()> {
+        self.ensure(source.limbs == limbs && dst.polys.is_multiple_of(source.polys), || {
+            format!("{} cannot repeat over {}", source.shape(), dst.shape())
+        })
+    }
+
+    fn scalars(&self, scalars: &[u32], basis: &Basis) -> Result<()> {
+        let rows = scalars.len() / basis.primes().len();
+        let whole = rows > 0 && scalars.len() == rows * basis.primes().len();
+        self.ensure(whole && (self.op.dst().polys as usize).is_multiple_of(rows), || {
+            format!("{} scalars for {} limbs", scalars.len(), basis.limbs())
+        })?;
+        let reduced = scalars
+            .chunks(basis.primes().len())
+            .all(|row| row.iter().zip(basis.primes()).all(|(&s, &p)| s < self.ring.primes()[p as usize].q()));
+        self.ensure(reduced, || "a scalar that is not reduced".into())
+    }
+
+    fn extension(&self, from: &Basis, to: &Basis) -> Result<()> {
+        let most = crate::math::Extension::MAX_SOURCES;
+        let size = from.primes().len();
+        self.ensure((1..=most).contains(&size), || format!("conversion from {size} limbs, 1 to {most} are possible"))?;
+        let mut seen: Vec<u32> = from.primes().to_vec();
+        seen.sort_unstable();
+        self.ensure(seen.windows(2).all(|w| w[0] != w[1]), || "a prime twice".into())?;
+        self.over(to, &[])
+    }
+}

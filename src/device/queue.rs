@@ -1,0 +1,260 @@
+//! [`Device`]: where work runs. Gathers operations and decides when a backend sees them.
+
+use super::backend::{Backend, Caps, DeviceKind};
+use super::buffer::Buffer;
+use super::cpu::CpuBackend;
+use super::program::{Op, Program, RingId};
+use crate::error::{Error, Result};
+use crate::math::RingTables;
+use crate::units::Shape;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A place where ciphertext arithmetic runs: the CPU or one GPU. Cloning shares it.
+///
+/// Operations are recorded and run later, in order: when enough of them or enough fresh memory has gathered, on
+/// [`Device::flush`], or before a download. A failure is sticky and comes back from the next flush or download.
+#[derive(Clone, Debug)]
+pub struct Device(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    backend: Box<dyn Backend>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    program: Program,
+    fresh_bytes: u64,
+    failure: Option<Error>,
+}
+
+/// A ring that a device knows.
+#[derive(Clone, Debug)]
+pub struct LoadedRing {
+    /// The ring's tables.
+    pub tables: Arc<RingTables>,
+    id: RingId,
+}
+
+impl Device {
+    /// The host's cores, with the widest SIMD they offer.
+    pub fn cpu() -> Self {
+        Self::from_backend(Box::new(CpuBackend::new()))
+    }
+
+    /// The fastest device: a discrete or integrated GPU if there is one, else the CPU.
+    ///
+    /// A software adapter is not chosen, the CPU backend is faster; name it with [`Device::gpu_matching`]. Says on the log
+    /// which device it took.
+    pub fn auto() -> Self {
+        match Self::hardware_gpu() {
+            Ok(device) => {
+                log::info!("ringlight runs on the GPU {}", device.name());
+                device
+            }
+            Err(error) => {
+                let device = Self::cpu();
+                log::info!("ringlight runs on {}: {error}", device.name());
+                device
+            }
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn hardware_gpu() -> Result<Self> {
+        Ok(Self::from_backend(super::gpu::open(super::gpu::Selector::Hardware, true)?))
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn hardware_gpu() -> Result<Self> {
+        Err(no_gpu_support())
+    }
+
+    /// The best GPU adapter: discrete, then integrated, then any other, software adapters included.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] without any adapter, [`Error::DeviceFailed`] when it cannot be opened.
+    #[cfg(feature = "gpu")]
+    pub fn gpu() -> Result<Self> {
+        Ok(Self::from_backend(super::gpu::open(super::gpu::Selector::Any, true)?))
+    }
+
+    /// The best GPU adapter.
+    ///
+    /// # Errors
+    /// Always [`Error::NoAdapter`]: this build lacks the feature `gpu`.
+    #[cfg(not(feature = "gpu"))]
+    pub fn gpu() -> Result<Self> {
+        Err(no_gpu_support())
+    }
+
+    /// The best GPU adapter whose name contains `name`, in any case of letters.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], which lists the adapters that exist.
+    #[cfg(feature = "gpu")]
+    pub fn gpu_matching(name: &str) -> Result<Self> {
+        Ok(Self::from_backend(super::gpu::open(super::gpu::Selector::Named(name), true)?))
+    }
+
+    /// A GPU adapter by name.
+    ///
+    /// # Errors
+    /// Always [`Error::NoAdapter`]: this build lacks the feature `gpu`.
+    #[cfg(not(feature = "gpu"))]
+    pub fn gpu_matching(_name: &str) -> Result<Self> {
+        Err(no_gpu_support())
+    }
+
+    /// As [`Device::gpu_matching`] (an empty name matches every adapter), with kernels that use 32-bit integers only, as
+    /// on hardware without `SHADER_INT64`. The results are the same bits.
+    ///
+    /// # Errors
+    /// As [`Device::gpu_matching`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu_portable(name: &str) -> Result<Self> {
+        Ok(Self::from_backend(super::gpu::open(super::gpu::Selector::Named(name), false)?))
+    }
+
+    /// Portable kernels on a GPU adapter by name.
+    ///
+    /// # Errors
+    /// Always [`Error::NoAdapter`]: this build lacks the feature `gpu`.
+    #[cfg(not(feature = "gpu"))]
+    pub fn gpu_portable(_name: &str) -> Result<Self> {
+        Err(no_gpu_support())
+    }
+
+    /// A device over a backend of one's own.
+    pub fn from_backend(backend: Box<dyn Backend>) -> Self {
+        Self(Arc::new(Inner { backend, queue: Mutex::default() }))
+    }
+
+    /// The device's name: the adapter's for a GPU.
+    pub fn name(&self) -> &str {
+        self.0.backend.name()
+    }
+
+    /// The kind of hardware.
+    pub fn kind(&self) -> DeviceKind {
+        self.0.backend.caps().kind
+    }
+
+    /// What the device can do.
+    pub fn caps(&self) -> &Caps {
+        self.0.backend.caps()
+    }
+
+    /// Whether both values are the same device.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Makes a ring known to the device; loading it again is cheap.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceFailed`].
+    pub fn load_ring(&self, tables: &Arc<RingTables>) -> Result<LoadedRing> {
+        Ok(LoadedRing { tables: Arc::clone(tables), id: self.0.backend.load_ring(tables)? })
+    }
+
+    /// Memory with unspecified contents.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], also for a buffer larger than the device allows; [`Error::DeviceFailed`].
+    pub fn alloc(&self, shape: Shape) -> Result<Buffer> {
+        let bytes = shape.bytes();
+        if bytes > self.caps().max_buffer_bytes {
+            return Err(Error::OutOfMemory { device: self.name().into(), bytes });
+        }
+        let mut queue = self.queue();
+        queue.fresh_bytes += bytes;
+        if queue.fresh_bytes > self.caps().queue_bytes {
+            self.submit(&mut queue)?;
+        }
+        drop(queue);
+        self.0.backend.alloc(shape)
+    }
+
+    /// Fresh memory holding `words`.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a wrong number of words, [`Error::OutOfMemory`], [`Error::DeviceFailed`].
+    pub fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
+        if words.len() != shape.words() {
+            return Err(Error::ShapeMismatch {
+                op: "upload",
+                expected: format!("{} words for {shape}", shape.words()),
+                got: format!("{}", words.len()),
+            });
+        }
+        let buffer = self.alloc(shape)?;
+        self.0.backend.upload(&buffer, words)?;
+        Ok(buffer)
+    }
+
+    /// Checks an operation and queues it.
+    ///
+    /// # Errors
+    /// [`Error::BadProgram`] for an operation that is not well formed; an earlier device failure.
+    pub fn record(&self, ring: &LoadedRing, op: Op) -> Result<()> {
+        op.check(&ring.tables)?;
+        let mut queue = self.queue();
+        if let Some(failure) = &queue.failure {
+            return Err(failure.clone());
+        }
+        queue.program.steps.push((ring.id, op));
+        if queue.program.steps.len() >= self.caps().queue_ops {
+            self.submit(&mut queue)?;
+        }
+        Ok(())
+    }
+
+    /// Hands all recorded operations to the backend, without waiting for them.
+    ///
+    /// # Errors
+    /// The device's failure, now or earlier.
+    pub fn flush(&self) -> Result<()> {
+        self.submit(&mut self.queue())
+    }
+
+    /// The words of a whole buffer after everything recorded so far. The only call that waits.
+    ///
+    /// # Errors
+    /// The device's failure, now or earlier.
+    pub fn download(&self, buffer: &Buffer) -> Result<Vec<u32>> {
+        self.flush()?;
+        let words = self.0.backend.download(buffer);
+        if let Err(failure) = &words {
+            self.queue().failure.get_or_insert(failure.clone());
+        }
+        words
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic while the lock was held leaves a well-formed queue behind.
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(&self, queue: &mut Queue) -> Result<()> {
+        if let Some(failure) = &queue.failure {
+            return Err(failure.clone());
+        }
+        queue.fresh_bytes = 0;
+        let program = std::mem::take(&mut queue.program);
+        if program.steps.is_empty() {
+            return Ok(());
+        }
+        let done = self.0.backend.submit(program);
+        if let Err(failure) = &done {
+            queue.failure = Some(failure.clone());
+        }
+        done
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn no_gpu_support() -> Error {
+    Error::NoAdapter { wanted: "at all".into(), reason: "this build lacks the feature `gpu`".into() }
+}

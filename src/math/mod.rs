@@ -1,0 +1,19 @@
+//! Host mathematics: moduli, primes, the NTT's definition, residue number systems, the slot embedding, sampling.
+//!
+//! Nothing here knows a device. Keys, encryption and decryption use it directly, so that secrets stay on the host.
+
+mod embedding;
+mod modulus;
+mod primes;
+mod reduce;
+mod rns;
+mod sampling;
+mod tables;
+
+pub use embedding::Embedding;
+pub use modulus::Modulus;
+pub(crate) use reduce::{Reducer, simd};
+pub use primes::{is_prime, ntt_primes_below, ntt_primes_near};
+pub use rns::{balanced_digits_to_f64, Extension};
+pub use sampling::{Csprng, Seed};
+pub use tables::{Prime, RingTables};

@@ -1,0 +1,195 @@
+//! Residue number systems: centred base conversion, and residues back to numbers.
+
+use super::modulus::Modulus;
+
+/// Constants that convert a number given modulo the primes `q_i` (their product is `D`) to its residues modulo the
+/// primes `t_j`.
+///
+/// The number is read as centred. With `y_i = a_i (D/q_i)^-1 mod q_i` and the fixed-point estimate
+/// `v = (sum_i floor((y_i 2^(shift_i)) weight_i / 2^32) + 2^27) >> 28` of `sum_i y_i / q_i`, rounded, the result is
+/// `sum_i y_i (D/q_i) - v D mod t_j`, the residues of one integer `r = a mod D` with `|r| <= D/2 (1 + 2^-22)`.
+/// All of it is integer arithmetic, so every backend gets the same bits.
+///
+/// # Source
+/// Halevi, Polyakov, Shoup (ePrint 2018/117), section 2, with fixed point in place of floating point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// `(D/q_i)^-1 mod q_i`.
+    pub hat_inverse: Vec<u32>,
+    /// `k` with `2^29 <= q_i 2^k < 2^30`.
+    pub shift: Vec<u32>,
+    /// `floor(2^60 / (q_i 2^shift_i))`, below `2^31 + 1`.
+    pub weight: Vec<u32>,
+    /// `D/q_i mod t_j` at `[j][i]`, row-major.
+    pub hat: Vec<u32>,
+    /// `D mod t_j`; 0 where `t_j` divides `D`.
+    pub product: Vec<u32>,
+    /// `D^-1 mod t_j`; 0 where `t_j` divides `D`.
+    pub product_inverse: Vec<u32>,
+}
+
+impl Extension {
+    /// Most source limbs: the sum of 15 products of 30-bit words stays below `2^64`, and so does the fixed-point sum below `2^32`.
+    pub const MAX_SOURCES: usize = 15;
+
+    /// The constants from the primes `from` to the primes `to`.
+    pub(crate) fn new(from: &[Modulus], to: &[Modulus]) -> Self {
+        let mod_product = |m: Modulus, skip: Option<usize>| {
+            let terms = from.iter().enumerate().filter(|(i, _)| Some(*i) != skip);
+            terms.fold(1, |acc, (_, q)| m.mul(acc, q.get() % m.get()))
+        };
+        let shift: Vec<u32> = from.iter().map(|q| q.get().leading_zeros() - 2).collect();
+        Self {
+            hat_inverse: from.iter().enumerate().map(|(i, &q)| q.inv(mod_product(q, Some(i)))).collect(),
+            weight: from
+                .iter()
+                .zip(&shift)
+                .map(|(q, s)| u32::try_from((1u64 << 60) / (u64::from(q.get()) << s)).expect("at most 2^31"))
+                .collect(),
+            shift,
+            hat: to.iter().flat_map(|&t| (0..from.len()).map(move |i| mod_product(t, Some(i)))).collect(),
+            product: to.iter().map(|&t| mod_product(t, None)).collect(),
+            product_inverse: to
+                .iter()
+                .map(|&t| match mod_product(t, None) {
+                    0 => 0,
+                    product => t.inv(product),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The centred numbers behind residues, as `f64`: exact below `2^53`, else correctly rounded to about an ulp.
+///
+/// `residues` lie `[limb][coefficient]`. The mixed-radix digits are balanced, so that small numbers of either sign have
+/// zero high digits and nothing cancels.
+///
+/// # Source
+/// Garner's algorithm with digits in `(-q/2, q/2)`.
+pub fn balanced_digits_to_f64(residues: &[u32], moduli: &[Modulus]) -> Vec<f64> {
+    use rayon::prelude::*;
+    let n = residues.len() / moduli.len();
+    // prefix[l][k] = q_0 ... q_{k-1} mod q_l, inverse[l] = 1 / (q_0 ... q_{l-1}) mod q_l
+    let prefix: Vec<Vec<u32>> = moduli
+        .iter()
+        .enumerate()
+        .map(|(l, &m)| {
+            moduli[..l]
+                .iter()
+                .scan(1, |acc, q| {
+                    let now = *acc;
+                    *acc = m.mul(now, q.get() % m.get());
+                    Some(now)
+                })
+                .collect()
+        })
+        .collect();
+    let inverse: Vec<u32> = moduli
+        .iter()
+        .enumerate()
+        .map(|(l, &m)| m.inv(moduli[..l].iter().fold(1, |acc, q| m.mul(acc, q.get() % m.get()))))
+        .collect();
+    let weight: Vec<f64> = moduli
+        .iter()
+        .scan(1.0, |acc, q| {
+            let now = *acc;
+            *acc *= f64::from(q.get());
+            Some(now)
+        })
+        .collect();
+    const CHUNK: usize = 1024;
+    let mut out = vec![0.0; n];
+    out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+        let mut digits: Vec<i32> = vec![0; moduli.len()];
+        for (k, out) in out.iter_mut().enumerate() {
+            for (l, &m) in moduli.iter().enumerate() {
+                let known: i64 = digits[..l].iter().zip(&prefix[l]).fold(0, |acc, (&d, &w)| {
+                    (acc + i64::from(d) * i64::from(w)) % i64::from(m.get())
+                });
+                let rest = i64::from(residues[l * n + chunk * CHUNK + k]) - known;
+                let digit = m.mul(m.reduce_signed(i128::from(rest)), inverse[l]);
+                let centred = i64::from(digit) - if digit > m.get() / 2 { i64::from(m.get()) } else { 0 };
+                digits[l] = i32::try_from(centred).expect("half of a 30-bit modulus");
+            }
+            *out = digits.iter().zip(&weight).rev().fold(0.0, |acc, (&d, w)| f64::from(d).mul_add(*w, acc));
+        }
+    });
+    out
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::math::ntt_primes_near;
+    use crate::units::LogN;
+    use num_bigint::BigInt;
+    use proptest::prelude::*;
+
+    /// Base conversion from its formula, word by word: the definition that backends are compared with.
+    pub(crate) fn extend_by_definition(e: &Extension, from: &[Modulus], to: &[Modulus], words: &[u32]) -> Vec<u32> {
+        let y: Vec<u32> = from.iter().enumerate().map(|(i, q)| q.mul(words[i], e.hat_inverse[i])).collect();
+        let estimate: u64 = (0..from.len())
+            .map(|i| ((u64::from(y[i]) << e.shift[i]) * u64::from(e.weight[i])) >> 32)
+            .sum();
+        let v = (estimate + (1 << 27)) >> 28;
+        to.iter()
+            .enumerate()
+            .map(|(j, &t)| {
+                let sum: u128 = (0..from.len()).map(|i| u128::from(y[i]) * u128::from(e.hat[j * from.len() + i])).sum();
+                let sum = t.reduce(u64::try_from(sum % u128::from(t.get())).unwrap());
+                t.sub(sum, t.mul(t.reduce(v), e.product[j]))
+            })
+            .collect()
+    }
+
+    fn moduli(bits: f64, count: usize) -> Vec<Modulus> {
+        ntt_primes_near(bits.exp2(), LogN::new(12).unwrap()).take(count).map(Modulus::new).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn conversion_gives_one_centred_number(seed in prop::collection::vec(any::<u32>(), 15), sources in 1usize..=15, bits in 25.0f64..30.0) {
+            let from = moduli(bits, sources);
+            let to = moduli(28.5, 24).into_iter().filter(|t| !from.contains(t)).take(4).collect::<Vec<_>>();
+            let e = Extension::new(&from, &to);
+            let words: Vec<u32> = from.iter().zip(&seed).map(|(q, s)| s % q.get()).collect();
+            let got = extend_by_definition(&e, &from, &to, &words);
+            // By big integers: the centred representative, unless the number is within 2^-22 of the wrap.
+            let d = from.iter().fold(BigInt::from(1), |acc, q| acc * q.get());
+            let mut a = BigInt::from(0);
+            for (i, q) in from.iter().enumerate() {
+                let hat = &d / q.get();
+                a += hat * q.mul(words[i], e.hat_inverse[i]);
+            }
+            a %= &d;
+            let residues = |r: &BigInt| to.iter().map(|t| {
+                let m = BigInt::from(t.get());
+                u32::try_from(((r % &m) + &m) % &m).unwrap()
+            }).collect::<Vec<_>>();
+            let near_wrap = ((&a * 2 - &d).magnitude() << 22usize) <= *d.magnitude();
+            let low = residues(&a);
+            let high = residues(&(&a - &d));
+            if near_wrap {
+                prop_assert!(got == low || got == high);
+            } else {
+                prop_assert_eq!(got, if &a * 2 < d { low } else { high });
+            }
+        }
+
+        #[test]
+        fn numbers_come_back_from_residues(value in -(1i128 << 100)..(1i128 << 100), limbs in 4usize..8) {
+            let q = moduli(29.0, limbs);
+            let residues: Vec<u32> = q.iter().map(|m| m.reduce_signed(value)).collect();
+            let got = balanced_digits_to_f64(&residues, &q)[0];
+            prop_assert!((got - value as f64).abs() <= (value as f64).abs() * 1e-15);
+        }
+
+        #[test]
+        fn small_numbers_come_back_exactly(value in -(1i64 << 53)..(1i64 << 53)) {
+            let q = moduli(27.0, 3);
+            let residues: Vec<u32> = q.iter().map(|m| m.reduce_signed(i128::from(value))).collect();
+            prop_assert_eq!(balanced_digits_to_f64(&residues, &q)[0], value as f64);
+        }
+    }
+}

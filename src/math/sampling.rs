@@ -1,0 +1,192 @@
+//! Randomness: a ChaCha20 generator, uniform residues, ternary secrets, rounded Gaussian errors.
+
+use super::modulus::Modulus;
+use crate::error::{Error, Result};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Seed of a generator. Wiped on drop, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Seed([u8; 32]);
+
+impl Seed {
+    /// A seed from the operating system.
+    ///
+    /// # Errors
+    /// [`Error::NoEntropy`].
+    pub fn from_os() -> Result<Self> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|e| Error::NoEntropy { reason: e.to_string() })?;
+        Ok(Self(bytes))
+    }
+
+    /// A seed of the caller's choice: for reproducible experiments, or for a public uniform half.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for a seed that is public.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+/// A cryptographic generator: ChaCha20.
+pub struct Csprng(ChaCha20Rng);
+
+impl std::fmt::Debug for Csprng {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Csprng(..)")
+    }
+}
+
+impl Drop for Csprng {
+    fn drop(&mut self) {
+        // The generator does not wipe itself; overwrite its key and keep the store alive.
+        self.0 = ChaCha20Rng::from_seed([0; 32]);
+        std::hint::black_box(&self.0);
+    }
+}
+
+impl Csprng {
+    /// Standard deviation of errors.
+    pub const SIGMA: f64 = 3.2;
+
+    /// The generator of a seed.
+    pub fn new(seed: &Seed) -> Self {
+        Self::with_stream(seed, 0)
+    }
+
+    /// One of `2^64` independent generators of a seed.
+    pub fn with_stream(seed: &Seed, stream: u64) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed.0);
+        rng.set_stream(stream);
+        Self(rng)
+    }
+
+    /// A fresh seed.
+    pub fn seed(&mut self) -> Seed {
+        let mut bytes = [0; 32];
+        self.0.fill_bytes(&mut bytes);
+        Seed(bytes)
+    }
+
+    /// Fills `out` with uniform residues, by rejection: public values only, the time depends on them.
+    pub fn uniform(&mut self, modulus: Modulus, out: &mut [u32]) {
+        let q = modulus.get();
+        let mask = u32::MAX >> q.leading_zeros();
+        let mut words = [0u32; 256];
+        let mut filled = 0;
+        while filled < out.len() {
+            self.0.fill_bytes(bytemuck::cast_slice_mut(&mut words));
+            for word in words.map(|w| u32::from_le(w) & mask) {
+                if word < q && filled < out.len() {
+                    out[filled] = word;
+                    filled += 1;
+                }
+            }
+        }
+    }
+
+    /// Fills `out` with uniform values of `{-1, 0, 1}`, each with probability `1/3` up to `2^-62`, in constant time.
+    pub fn ternary(&mut self, out: &mut [i32]) {
+        for out in out {
+            let third = (u128::from(self.0.next_u64()) * 3) >> 64;
+            *out = i32::try_from(third).expect("below 3") - 1;
+        }
+    }
+
+    /// Fills `out` with Gaussian integers of standard deviation [`Self::SIGMA`], in constant time: the whole cumulative
+    /// table is compared with each draw.
+    ///
+    /// # Source
+    /// Inversion of the cumulative distribution of the discrete Gaussian, tail cut at `12.8 sigma` (mass below `2^-119`),
+    /// table rounded to 53 bits.
+    pub fn gaussian(&mut self, out: &mut [i32]) {
+        let table = cumulative();
+        for out in out {
+            let draw = self.0.next_u64();
+            let (sign, level) = (i32::from((draw & 1) == 1), draw >> 1);
+            let magnitude: i32 = table.iter().map(|&t| i32::from(level >= t)).sum();
+            *out = (magnitude ^ -sign) + sign;
+        }
+    }
+}
+
+/// `2^63 P(|x| <= k)` for `k = 0, 1, ...`, the draw's sign bit counting zero once from each side.
+fn cumulative() -> &'static [u64; 41] {
+    static TABLE: std::sync::OnceLock<[u64; 41]> = std::sync::OnceLock::new();
+    TABLE.get_or_init(|| {
+        let density = |k: usize| (-((k * k) as f64) / (2.0 * Csprng::SIGMA * Csprng::SIGMA)).exp();
+        let total: f64 = density(0) + 2.0 * (1..=41).map(density).sum::<f64>();
+        let mut mass = 0.0;
+        std::array::from_fn(|k| {
+            mass += if k == 0 { density(0) } else { 2.0 * density(k) };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of 2^63")]
+            let scaled = ((mass / total).min(1.0) * 63f64.exp2()) as u64;
+            scaled
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rng() -> Csprng {
+        Csprng::new(&Seed::from_bytes([7; 32]))
+    }
+
+    #[test]
+    fn ternary_and_gaussian_have_their_moments() {
+        const COUNT: usize = 1 << 18;
+        let mut out = vec![0; COUNT];
+        rng().ternary(&mut out);
+        for value in -1..=1 {
+            let share = out.iter().filter(|&&x| x == value).count() as f64 / COUNT as f64;
+            assert!((share - 1.0 / 3.0).abs() < 5.0 * (2.0 / 9.0 / COUNT as f64).sqrt(), "{value}: {share}");
+        }
+        rng().gaussian(&mut out);
+        let moment = |p: i32| out.iter().map(|&x| f64::from(x).powi(p)).sum::<f64>() / COUNT as f64;
+        let variance = Csprng::SIGMA.powi(2);
+        assert!(moment(1).abs() < 5.0 * Csprng::SIGMA / (COUNT as f64).sqrt());
+        assert!((moment(2) / variance - 1.0).abs() < 5.0 * (2.0 / COUNT as f64).sqrt(), "{}", moment(2));
+        assert!((moment(4) / (3.0 * variance.powi(2)) - 1.0).abs() < 0.03, "{}", moment(4));
+        // Zero is hit from both signs but only once as often as the density says.
+        let zero = out.iter().filter(|&&x| x == 0).count() as f64 / COUNT as f64;
+        let expected = 1.0 / (Csprng::SIGMA * (2.0 * std::f64::consts::PI).sqrt());
+        assert!((zero - expected).abs() < 5.0 * (expected / COUNT as f64).sqrt(), "{zero} {expected}");
+        assert!(out.iter().all(|x| x.abs() <= 41));
+    }
+
+    #[test]
+    fn uniform_residues_are_below_the_modulus_and_spread() {
+        let q = Modulus::new((1 << 29) + 11);
+        let mut out = vec![0; 1 << 16];
+        rng().uniform(q, &mut out);
+        assert!(out.iter().all(|&x| x < q.get()));
+        let mean = out.iter().map(|&x| f64::from(x)).sum::<f64>() / out.len() as f64 / f64::from(q.get());
+        assert!((mean - 0.5).abs() < 5.0 / (12.0 * out.len() as f64).sqrt());
+    }
+
+    #[test]
+    fn streams_differ_and_seeds_repeat() {
+        let seed = Seed::from_bytes([1; 32]);
+        let draw = |stream| {
+            let mut out = vec![0; 64];
+            Csprng::with_stream(&seed, stream).uniform(Modulus::new((1 << 29) + 11), &mut out);
+            out
+        };
+        assert_eq!(draw(3), draw(3));
+        assert_ne!(draw(3), draw(4));
+        assert_eq!(format!("{seed:?} {:?}", rng()), "Seed(..) Csprng(..)");
+        assert_ne!(Seed::from_os().unwrap(), Seed::from_os().unwrap());
+    }
+}

@@ -1,0 +1,169 @@
+//! The tables of a ring: its primes, their roots of unity and transforms, and the constants of base conversion.
+
+use super::modulus::Modulus;
+use super::reduce::Reducer;
+use super::rns::Extension;
+use crate::error::{Error, Result};
+use crate::units::LogN;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tfhe_ntt::prime32::Plan;
+
+/// One prime of a ring with its negacyclic NTT.
+///
+/// Word `i` of the forward transform is the value at `psi^(2 brv(i) + 1)`, `brv` reversing `log N` bits.
+#[derive(Clone)]
+pub struct Prime {
+    modulus: Modulus,
+    reducer: Reducer,
+    psi: u32,
+    plan: Arc<Plan>,
+}
+
+impl Prime {
+    /// The tables of the prime `q = 1 mod 2N` below `2^30`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for any other `q`.
+    pub fn new(q: u32, log_n: LogN) -> Result<Self> {
+        let bad = |reason: &str| Error::InvalidParameter { what: "modulus", reason: format!("{q} {reason}") };
+        if !(2..Modulus::LIMIT).contains(&q) {
+            return Err(bad("is outside [2, 2^30)"));
+        }
+        if q % (2 << log_n.get()) != 1 {
+            return Err(bad("is not 1 mod 2N"));
+        }
+        let plan = Plan::try_new(log_n.degree(), q).ok_or_else(|| bad("is not prime"))?;
+        // The transform's root is the value of X at output 0: every backend takes it from here.
+        let mut x = vec![0; log_n.degree()];
+        x[1] = 1;
+        plan.fwd(&mut x);
+        Ok(Self { modulus: Modulus::new(q), reducer: Reducer::new(Modulus::new(q)), psi: x[0], plan: Arc::new(plan) })
+    }
+
+    /// The modulus.
+    pub fn modulus(&self) -> Modulus {
+        self.modulus
+    }
+
+    /// Vector arithmetic modulo the prime.
+    pub(crate) fn reducer(&self) -> Reducer {
+        self.reducer
+    }
+
+    /// The modulus as an integer.
+    pub fn q(&self) -> u32 {
+        self.modulus.get()
+    }
+
+    /// The primitive `2N`-th root of unity of the transform.
+    pub fn psi(&self) -> u32 {
+        self.psi
+    }
+
+    /// Forward NTT in place, canonical residues to canonical residues.
+    pub fn forward(&self, words: &mut [u32]) {
+        self.plan.fwd(words);
+    }
+
+    /// Inverse NTT in place, `1/N` included.
+    pub fn inverse(&self, words: &mut [u32]) {
+        self.plan.inv(words);
+        self.plan.normalize(words);
+    }
+}
+
+impl std::fmt::Debug for Prime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Prime({})", self.q())
+    }
+}
+
+/// A residue ring `Z[X]/(X^N + 1)` modulo several primes, with everything that depends on nothing else.
+#[derive(Debug)]
+pub struct RingTables {
+    log_n: LogN,
+    primes: Vec<Prime>,
+    extensions: Mutex<HashMap<(Vec<u32>, Vec<u32>), Arc<Extension>>>,
+}
+
+impl RingTables {
+    /// Tables for distinct primes `= 1 mod 2N` below `2^30`.
+    ///
+    /// # Cost
+    /// Time and memory `O(N)` a prime.
+    /// # Errors
+    /// [`Error::InvalidParameter`] for an empty list, a repeated or an unsuitable modulus.
+    pub fn new(log_n: LogN, moduli: &[u32]) -> Result<Self> {
+        let mut sorted = moduli.to_vec();
+        sorted.sort_unstable();
+        if moduli.is_empty() || sorted.windows(2).any(|w| w[0] == w[1]) {
+            return Err(Error::InvalidParameter { what: "moduli", reason: "need distinct primes, at least one".into() });
+        }
+        use rayon::prelude::*;
+        let primes = moduli.par_iter().map(|&q| Prime::new(q, log_n)).collect::<Result<_>>()?;
+        Ok(Self { log_n, primes, extensions: Mutex::default() })
+    }
+
+    /// Ring dimension.
+    pub fn log_n(&self) -> LogN {
+        self.log_n
+    }
+
+    /// The primes, in ring order.
+    pub fn primes(&self) -> &[Prime] {
+        &self.primes
+    }
+
+    /// The constants that convert residues over the primes `from` (indices) to residues over `to`, computed once.
+    pub fn extension(&self, from: &[u32], to: &[u32]) -> Arc<Extension> {
+        let mut known = self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(&(from.to_vec(), to.to_vec())) {
+            return Arc::clone(found);
+        }
+        let moduli = |list: &[u32]| list.iter().map(|&p| self.primes[p as usize].modulus()).collect::<Vec<_>>();
+        let made = Arc::new(Extension::new(&moduli(from), &moduli(to)));
+        known.insert((from.to_vec(), to.to_vec()), Arc::clone(&made));
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::ntt_primes_below;
+
+    /// The transform from its formula, `O(N^2)`.
+    fn ntt_by_definition(words: &[u32], prime: &Prime, log_n: LogN) -> Vec<u32> {
+        let m = prime.modulus();
+        (0..log_n.degree() as u32)
+            .map(|i| {
+                let point = m.pow(prime.psi(), 2 * (i.reverse_bits() >> (32 - log_n.get())) + 1);
+                words.iter().rev().fold(0, |acc, &c| m.add(m.mul(acc, point), c))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn transform_equals_its_definition_and_inverts() {
+        let log_n = LogN::new(10).unwrap();
+        for q in ntt_primes_below(1 << 30, log_n).take(2).chain(ntt_primes_below(1 << 26, log_n).take(1)) {
+            let prime = Prime::new(q, log_n).unwrap();
+            let words: Vec<u32> = (0..1024u32).map(|i| i.wrapping_mul(2_654_435_761) % q).collect();
+            let mut got = words.clone();
+            prime.forward(&mut got);
+            assert_eq!(got, ntt_by_definition(&words, &prime, log_n));
+            prime.inverse(&mut got);
+            assert_eq!(got, words);
+        }
+    }
+
+    #[test]
+    fn unsuitable_moduli_are_refused() {
+        let log_n = LogN::new(12).unwrap();
+        let q = ntt_primes_below(1 << 30, log_n).next().unwrap();
+        for bad in [vec![], vec![q, q], vec![q + 2], vec![8193 * 3], vec![u32::MAX], vec![0]] {
+            assert!(RingTables::new(log_n, &bad).is_err(), "{bad:?}");
+        }
+    }
+}

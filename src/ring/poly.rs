@@ -1,0 +1,336 @@
+//! Batches of polynomials with their domain in the type.
+
+use super::Ring;
+use crate::device::{Basis, Op, View};
+use crate::error::{Error, Result};
+use crate::units::{GaloisElement, LimbCount, Shape};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Coefficient form.
+#[derive(Clone, Copy, Debug)]
+pub struct Coefficient;
+/// Evaluation form: products are word by word.
+#[derive(Clone, Copy, Debug)]
+pub struct Evaluation;
+
+/// The form that a polynomial's words are in.
+pub trait Domain: Copy + std::fmt::Debug {}
+impl Domain for Coefficient {}
+impl Domain for Evaluation {}
+
+/// A batch of polynomials modulo the primes of a basis, in the domain `D`. Immutable; cloning shares the memory.
+#[derive(Clone, Debug)]
+pub struct RnsPoly<D: Domain> {
+    ring: Ring,
+    basis: Basis,
+    view: View,
+    domain: PhantomData<D>,
+}
+
+impl<D: Domain> RnsPoly<D> {
+    /// Uploads words `[batch][limb][N]`, canonical residues of the basis.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a wrong number of words, [`Error::BadValue`] for a word that is not reduced; device failures.
+    pub fn upload(ring: &Ring, basis: &Basis, batch: u32, words: &[u32]) -> Result<Self> {
+        let n = ring.log_n().degree();
+        let moduli = || basis.primes().iter().map(|&p| ring.tables().primes()[p as usize].q()).cycle();
+        for (row, (words, q)) in words.chunks(n).zip(moduli()).enumerate() {
+            if let Some(at) = words.iter().position(|&w| w >= q) {
+                return Err(Error::BadValue { index: row * n + at, reason: "a residue above its modulus" });
+            }
+        }
+        let shape = Shape { batch, limbs: basis.limbs(), log_n: ring.log_n().get() };
+        let buffer = ring.device().upload(shape, words)?;
+        Ok(Self::over(ring, basis, buffer.view()))
+    }
+
+    /// Words `[batch][limb][N]`. Waits for the device.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn download(&self) -> Result<Vec<u32>> {
+        let words = self.ring.device().download(&self.view.buffer)?;
+        let shape = self.view.buffer.shape();
+        if shape == self.view.shape() {
+            return Ok(words);
+        }
+        let n = self.ring.log_n().degree();
+        let rows = (0..self.view.polys).flat_map(|b| (0..self.view.limbs).map(move |l| (b, l)));
+        Ok(rows.flat_map(|(b, l)| &words[self.view.offset(b, l)..][..n]).copied().collect())
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The primes of the limbs.
+    pub fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// Polynomials in the batch.
+    pub fn batch(&self) -> u32 {
+        self.view.polys
+    }
+
+    /// Limbs of each polynomial.
+    pub fn limbs(&self) -> LimbCount {
+        LimbCount(self.view.limbs)
+    }
+
+    /// The memory behind the batch.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(crate) fn over(ring: &Ring, basis: &Basis, view: View) -> Self {
+        Self { ring: ring.clone(), basis: basis.clone(), view, domain: PhantomData }
+    }
+
+    /// The polynomials `first .. first + count` of the batch, sharing memory.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] outside the batch.
+    pub fn slice(&self, first: u32, count: u32) -> Result<Self> {
+        Ok(Self::over(&self.ring, &self.basis, self.view.polys(first, count)?))
+    }
+
+    /// The first `limbs` limbs, sharing memory: reduction to a smaller modulus.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for more limbs than there are.
+    pub fn truncate(&self, limbs: LimbCount) -> Result<Self> {
+        let view = self.view.limbs(0, limbs.0)?;
+        Ok(Self::over(&self.ring, &self.basis.slice(0, limbs.0), view))
+    }
+
+    /// Records `op` into fresh memory of `polys` polynomials over `basis`.
+    fn fresh<E: Domain>(&self, polys: u32, basis: &Basis, op: impl FnOnce(View) -> Op) -> Result<RnsPoly<E>> {
+        let view = self.ring.alloc(polys, basis)?.view();
+        self.ring.record(op(view.clone()))?;
+        Ok(RnsPoly::over(&self.ring, basis, view))
+    }
+
+    fn same_ring(&self, op: &'static str, other: &Self) -> Result<()> {
+        if !self.ring.device().is_same(other.ring.device()) {
+            return Err(Error::DeviceMismatch {
+                op,
+                left: self.ring.device().name().into(),
+                right: other.ring.device().name().into(),
+            });
+        }
+        if !self.ring.is_same(&other.ring) {
+            return Err(Error::ParameterMismatch { op });
+        }
+        if self.basis != other.basis || !self.batch().is_multiple_of(other.batch()) {
+            return Err(Error::ShapeMismatch {
+                op,
+                expected: format!("{} (or a batch that divides it)", self.view.shape()),
+                got: format!("{}", other.view.shape()),
+            });
+        }
+        Ok(())
+    }
+
+    /// `self + other`; a smaller batch repeats.
+    ///
+    /// # Errors
+    /// Another ring, device, basis, or a batch that does not divide this one.
+    pub fn add(&self, other: &Self) -> Result<Self> {
+        self.same_ring("add", other)?;
+        let (a, b, basis) = (self.view.clone(), other.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::Add { dst, a, b, basis })
+    }
+
+    /// `self - other`; a smaller batch repeats.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn sub(&self, other: &Self) -> Result<Self> {
+        self.same_ring("sub", other)?;
+        let (a, b, basis) = (self.view.clone(), other.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::Sub { dst, a, b, basis })
+    }
+
+    /// `-self`.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn neg(&self) -> Result<Self> {
+        let (a, basis) = (self.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::Neg { dst, a, basis })
+    }
+
+    /// `self * scalar`, one integer for every polynomial.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn mul_scalar(&self, scalar: i128) -> Result<Self> {
+        let scalars: Arc<[u32]> = self.ring.residues(scalar, &self.basis).into();
+        let (a, basis) = (self.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::MulScalar { dst, a, scalars, basis })
+    }
+
+    /// `self` with `head` added to its first polynomials.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; [`Error::ShapeMismatch`] for a head larger than the batch.
+    pub fn add_head(&self, head: &Self) -> Result<Self> {
+        let front = self.slice(0, head.batch())?;
+        front.same_ring("add_head", head)?;
+        let out = self.ring.alloc(self.batch(), &self.basis)?.view();
+        let (a, b, basis) = (front.view, head.view.clone(), self.basis.clone());
+        self.ring.record(Op::Add { dst: out.polys(0, head.batch())?, a, b, basis })?;
+        if self.batch() > head.batch() {
+            let rest = self.batch() - head.batch();
+            let (dst, src) = (out.polys(head.batch(), rest)?, self.view.polys(head.batch(), rest)?);
+            self.ring.record(Op::Copy { dst, src })?;
+        }
+        Ok(Self::over(&self.ring, &self.basis, out))
+    }
+
+    /// `self[.. head.batch][.. head.limbs] += head`, in place: only for a value just made, whose memory nobody shares.
+    pub(crate) fn accumulate_head(self, head: &Self) -> Result<Self> {
+        let window = self.slice(0, head.batch())?.truncate(head.limbs())?;
+        window.same_ring("accumulate_head", head)?;
+        let (dst, a, b, basis) = (window.view.clone(), window.view, head.view.clone(), window.basis);
+        self.ring.record(Op::Add { dst, a, b, basis })?;
+        Ok(self)
+    }
+
+    /// Several batches as one, in order.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for none, or for batches of other shapes, rings or devices.
+    pub fn concat(parts: &[&Self]) -> Result<Self> {
+        let Some(first) = parts.first() else {
+            return Err(Error::ShapeMismatch { op: "concat", expected: "a batch".into(), got: "none".into() });
+        };
+        let total = parts.iter().map(|p| p.batch()).sum();
+        let view = first.ring.alloc(total, &first.basis)?.view();
+        let mut next = 0;
+        for part in parts {
+            if !part.ring.is_same(&first.ring) || part.basis != first.basis {
+                return Err(Error::ParameterMismatch { op: "concat" });
+            }
+            first.ring.record(Op::Copy { dst: view.polys(next, part.batch())?, src: part.view.clone() })?;
+            next += part.batch();
+        }
+        Ok(Self::over(&first.ring, &first.basis, view))
+    }
+}
+
+impl RnsPoly<Coefficient> {
+    /// Forward NTT of every limb.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn into_evaluation(self) -> Result<RnsPoly<Evaluation>> {
+        let (src, basis) = (self.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::NttForward { dst, src, basis })
+    }
+
+    /// The same polynomials over another basis, see [`crate::math::Extension`].
+    ///
+    /// # Errors
+    /// [`Error::BadProgram`] from more limbs than a conversion takes.
+    pub fn extend(&self, to: &Basis) -> Result<Self> {
+        let (src, from, into) = (self.view.clone(), self.basis.clone(), to.clone());
+        self.fresh(self.batch(), to, |dst| Op::BasisExtend { dst, src, from, to: into })
+    }
+}
+
+impl RnsPoly<Evaluation> {
+    /// Inverse NTT of every limb.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn into_coefficient(self) -> Result<RnsPoly<Coefficient>> {
+        let (src, basis) = (self.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::NttInverse { dst, src, basis })
+    }
+
+    /// `self * other`, negacyclic; a smaller batch repeats.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn mul(&self, other: &Self) -> Result<Self> {
+        self.same_ring("mul", other)?;
+        let (a, b, basis) = (self.view.clone(), other.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::Mul { dst, a, b, basis })
+    }
+
+    /// `sum_i a_i b_i`, in one accumulator.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for no terms, else as [`Self::add`].
+    pub fn dot(terms: &[(&Self, &Self)]) -> Result<Self> {
+        let Some(((a, b), rest)) = terms.split_first() else {
+            return Err(Error::ShapeMismatch { op: "dot", expected: "terms".into(), got: "none".into() });
+        };
+        let sum = a.mul(b)?;
+        for (x, y) in rest {
+            sum.same_ring("dot", x)?;
+            sum.same_ring("dot", y)?;
+            let (dst, a, b, basis) = (sum.view.clone(), x.view.clone(), y.view.clone(), sum.basis.clone());
+            sum.ring.record(Op::MulAdd { dst, a, b, basis })?;
+        }
+        Ok(sum)
+    }
+
+    /// `(a0, a1) x (b0, b1) = (a0 b0, a0 b1 + a1 b0, a1 b1)` for batches of pairs, component-major.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; the batches must be equal.
+    pub fn tensor(&self, other: &Self) -> Result<Self> {
+        self.same_ring("tensor", other)?;
+        let (a, b, basis) = (self.view.clone(), other.view.clone(), self.basis.clone());
+        self.fresh(self.batch() / 2 * 3, &self.basis, |dst| Op::Tensor { dst, a, b, basis })
+    }
+
+    /// `self(X^g)`.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn automorphism(&self, element: GaloisElement) -> Result<Self> {
+        let src = self.view.clone();
+        self.fresh(self.batch(), &self.basis, |dst| Op::Automorphism { dst, src, element })
+    }
+
+    /// `self + scalar`: the integer is added to the constant coefficient, which is every word in this form.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn add_scalar(&self, scalar: i128) -> Result<Self> {
+        let scalars: Arc<[u32]> = self.ring.residues(scalar, &self.basis).into();
+        let (a, basis) = (self.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::AddScalar { dst, a, scalars, basis })
+    }
+
+    /// Divides by the primes of all limbs from `kept` on, and rounds: `out = round(a / D)`.
+    ///
+    /// # Shape
+    /// `[batch][limbs][N]` to `[batch][kept][N]`.
+    /// # Noise
+    /// The rounding adds at most `1/2 (1 + 2^-22)` to a coefficient.
+    /// # Cost
+    /// Per polynomial: `limbs - kept` inverse and `kept` forward NTTs.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless some limbs stay and some go; [`Error::BadProgram`] for more than 15 that go.
+    pub fn mod_down(&self, kept: LimbCount) -> Result<Self> {
+        let all = self.view.limbs;
+        if kept.0 == 0 || kept.0 >= all {
+            return Err(Error::ShapeMismatch {
+                op: "mod_down",
+                expected: format!("1 to {} limbs kept", all - 1),
+                got: format!("{}", kept.0),
+            });
+        }
+        let (kept, dropped) = (self.basis.slice(0, kept.0), self.basis.slice(kept.0, all - kept.0));
+        let (src, target) = (self.view.clone(), kept.clone());
+        self.fresh(self.batch(), &target, |dst| Op::ModDown { dst, src, kept, dropped })
+    }
+}

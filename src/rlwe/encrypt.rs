@@ -1,0 +1,199 @@
+//! Encryption and decryption, on the host.
+
+use super::Parameters;
+use super::secret::{SecretKey, small_to_evaluation};
+use crate::error::{Error, Result};
+use crate::math::{Csprng, Seed, simd};
+use crate::units::LimbCount;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+/// A batch of RLWE pairs in evaluation form on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPair {
+    /// Limbs of each polynomial.
+    pub limbs: LimbCount,
+    /// Pairs.
+    pub batch: u32,
+    /// `c0`: `[batch][limb][N]`.
+    pub c0: Vec<u32>,
+    /// `c1`.
+    pub c1: UniformHalf,
+}
+
+/// The second half of a pair: words, or the seed that they are expanded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UniformHalf {
+    /// `[batch][limb][N]`.
+    Words(Vec<u32>),
+    /// Expanded by [`expand`].
+    Seeded(Seed),
+}
+
+impl HostPair {
+    /// The words of `c1`, expanded if need be.
+    pub fn expand_c1(&self, parameters: &Parameters) -> Vec<u32> {
+        match &self.c1 {
+            UniformHalf::Words(words) => words.clone(),
+            UniformHalf::Seeded(seed) => expand(seed, parameters, self.batch, self.limbs.0 as usize),
+        }
+    }
+
+    /// Bytes of the pair as stored.
+    pub fn bytes(&self) -> usize {
+        4 * self.c0.len()
+            + match &self.c1 {
+                UniformHalf::Words(words) => 4 * words.len(),
+                UniformHalf::Seeded(_) => 32,
+            }
+    }
+}
+
+/// Uniform residues `[batch][limb][N]` from a public seed: row `r` is stream `r` of the seed's generator.
+pub fn expand(seed: &Seed, parameters: &Parameters, batch: u32, limbs: usize) -> Vec<u32> {
+    let n = parameters.tables().log_n().degree();
+    let mut out = vec![0; batch as usize * limbs * n];
+    out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
+        let modulus = parameters.tables().primes()[row % limbs].modulus();
+        Csprng::with_stream(seed, row as u64).uniform(modulus, out);
+    });
+    out
+}
+
+/// An encryption of zero over the whole chain, with its uniform half as a seed. Anybody may have it.
+#[derive(Clone, Debug)]
+pub struct PublicKey {
+    parameters: Parameters,
+    pair: HostPair,
+    a: Vec<u32>,
+}
+
+impl PublicKey {
+    /// The public key of a secret.
+    pub fn generate(secret: &SecretKey, rng: &mut Csprng) -> Self {
+        let parameters = secret.parameters().clone();
+        let zero = vec![0; parameters.chain().0 as usize * parameters.tables().log_n().degree()];
+        let pair = secret.encrypt(&zero, 1, parameters.chain(), rng);
+        let a = pair.expand_c1(&parameters);
+        Self { parameters, pair, a }
+    }
+
+    /// The parameters it was made for.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Bytes to store or send.
+    pub fn bytes(&self) -> usize {
+        self.pair.bytes()
+    }
+
+    /// `(b u + e0 + m, a u + e1)` with ternary `u` and Gaussian `e0`, `e1`, for every message of a batch.
+    ///
+    /// # Shape
+    /// Messages `[batch][limb][N]` in evaluation form.
+    /// # Noise
+    /// `e u + e0 + e1 s`: standard deviation `sigma sqrt(4 N / 3 + 1)` per coefficient.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a wrong number of words.
+    pub fn encrypt(&self, message: &[u32], batch: u32, limbs: LimbCount, rng: &mut Csprng) -> Result<HostPair> {
+        let n = self.parameters.tables().log_n().degree();
+        let row = limbs.0 as usize * n;
+        if limbs > self.parameters.chain() || message.len() != batch as usize * row {
+            return Err(Error::ShapeMismatch {
+                op: "encrypt",
+                expected: format!("{} words", batch as usize * row),
+                got: format!("{}", message.len()),
+            });
+        }
+        let primes = &self.parameters.tables().primes()[..limbs.0 as usize];
+        let mut c0 = message.to_vec();
+        let mut c1 = vec![0; c0.len()];
+        let (mut u, mut e) = (Zeroizing::new(vec![0; n]), Zeroizing::new(vec![0; n]));
+        for (c0, c1) in c0.chunks_mut(row).zip(c1.chunks_mut(row)) {
+            rng.ternary(&mut u);
+            let u = small_to_evaluation(&u, primes);
+            for (out, key) in [(c0, &self.pair.c0), (c1, &self.a)] {
+                rng.gaussian(&mut e);
+                let e = small_to_evaluation(&e, primes);
+                let rows = out.par_chunks_mut(n).zip(key.par_chunks(n)).zip(u.par_chunks(n)).zip(e.par_chunks(n));
+                rows.zip(primes).for_each(|((((out, key), u), e), prime)| {
+                    let m = prime.reducer();
+                    simd(|| {
+                        for (((out, key), u), e) in out.iter_mut().zip(key).zip(u).zip(e) {
+                            *out = m.add(m.add(*out, *e), m.mul(*key, *u));
+                        }
+                    });
+                });
+            }
+        }
+        Ok(HostPair { limbs, batch, c0, c1: UniformHalf::Words(c1) })
+    }
+}
+
+impl SecretKey {
+    /// `(-a s + e + m, a)` for every message of a batch, `a` from a fresh public seed: half the size of a public-key encryption.
+    ///
+    /// # Shape
+    /// Messages `[batch][limb][N]` in evaluation form over the first `limbs` primes.
+    /// # Noise
+    /// Standard deviation `sigma` per coefficient.
+    pub(crate) fn encrypt(&self, message: &[u32], batch: u32, limbs: LimbCount, rng: &mut Csprng) -> HostPair {
+        let n = self.parameters().tables().log_n().degree();
+        let row = limbs.0 as usize * n;
+        let primes = &self.parameters().tables().primes()[..limbs.0 as usize];
+        let seed = rng.seed();
+        let a = expand(&seed, self.parameters(), batch, limbs.0 as usize);
+        let mut c0 = message.to_vec();
+        let mut e = Zeroizing::new(vec![0; n]);
+        for (c0, a) in c0.chunks_mut(row).zip(a.chunks(row)) {
+            rng.gaussian(&mut e);
+            let e = small_to_evaluation(&e, primes);
+            let rows = c0.par_chunks_mut(n).zip(a.par_chunks(n)).zip(e.par_chunks(n)).enumerate();
+            rows.for_each(|(prime, ((c0, a), e))| {
+                let m = primes[prime].reducer();
+                simd(|| {
+                    for (((c0, a), e), s) in c0.iter_mut().zip(a).zip(e).zip(self.limb(prime)) {
+                        *c0 = m.sub(m.add(*c0, *e), m.mul(*a, *s));
+                    }
+                });
+            });
+        }
+        HostPair { limbs, batch, c0, c1: UniformHalf::Seeded(seed) }
+    }
+
+    /// `sum_k c_k s^k` in coefficient form for a batch of ciphertexts with any number of components.
+    ///
+    /// # Shape
+    /// `components` of `[batch][limb][N]` each, evaluation form; the result `[batch][limb][N]`.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for components of other sizes.
+    pub(crate) fn decrypt(&self, components: &[&[u32]], limbs: LimbCount) -> Result<Zeroizing<Vec<u32>>> {
+        let n = self.parameters().tables().log_n().degree();
+        let limbs = limbs.0 as usize;
+        let known = limbs > 0 && limbs <= self.parameters().chain().0 as usize;
+        let size = components.first().map_or(0, |c| c.len());
+        if !known || size == 0 || !size.is_multiple_of(limbs * n) || components.iter().any(|c| c.len() != size) {
+            return Err(Error::ShapeMismatch {
+                op: "decrypt",
+                expected: format!("components of equal size, {limbs} limbs of {n} words"),
+                got: format!("{:?} words", components.iter().map(|c| c.len()).collect::<Vec<_>>()),
+            });
+        }
+        let mut out = Zeroizing::new(vec![0; size]);
+        out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
+            let prime = &self.parameters().tables().primes()[row % limbs];
+            let (m, s) = (prime.reducer(), self.limb(row % limbs));
+            for component in components.iter().rev() {
+                let words = &component[row * n..(row + 1) * n];
+                simd(|| {
+                    for ((out, c), s) in out.iter_mut().zip(words).zip(s) {
+                        *out = m.add(m.mul(*out, *s), *c);
+                    }
+                });
+            }
+            prime.inverse(out);
+        });
+        Ok(out)
+    }
+}

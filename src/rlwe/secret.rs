@@ -1,0 +1,81 @@
+//! The secret key. It stays on the host, is wiped on drop, and prints as nothing.
+
+use super::Parameters;
+use crate::math::{Csprng, Prime, simd};
+use crate::units::GaloisElement;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+/// A uniform ternary secret, in evaluation form over every prime.
+pub struct SecretKey {
+    parameters: Parameters,
+    /// `[prime][N]`.
+    words: Zeroizing<Vec<u32>>,
+}
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+impl SecretKey {
+    /// A fresh secret.
+    pub fn generate(parameters: &Parameters, rng: &mut Csprng) -> Self {
+        let mut coefficients = Zeroizing::new(vec![0; parameters.tables().log_n().degree()]);
+        rng.ternary(&mut coefficients);
+        let primes = parameters.tables().primes();
+        Self { parameters: parameters.clone(), words: small_to_evaluation(&coefficients, primes) }
+    }
+
+    /// The parameters it was made for.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The secret modulo one prime, in evaluation form.
+    pub(super) fn limb(&self, prime: usize) -> &[u32] {
+        let n = self.parameters.tables().log_n().degree();
+        &self.words[prime * n..(prime + 1) * n]
+    }
+
+    /// `s^2` in the form of [`Self::limb`], for relinearization.
+    pub(super) fn square(&self) -> Zeroizing<Vec<u32>> {
+        let primes = self.parameters.tables().primes();
+        let n = self.parameters.tables().log_n().degree();
+        let mut out = Zeroizing::new(vec![0; self.words.len()]);
+        out.par_chunks_mut(n).zip(self.words.par_chunks(n)).zip(primes).for_each(|((out, s), prime)| {
+            simd(|| out.iter_mut().zip(s).for_each(|(o, s)| *o = prime.reducer().mul(*s, *s)));
+        });
+        out
+    }
+
+    /// `s(X^g)` in the form of [`Self::limb`], for rotations.
+    pub(super) fn automorphism(&self, element: GaloisElement) -> Zeroizing<Vec<u32>> {
+        let log_n = self.parameters.tables().log_n();
+        let (n, bits) = (log_n.degree(), log_n.get());
+        let reverse = |i: u32| i.reverse_bits() >> (32 - bits);
+        let mask = (2u32 << bits) - 1;
+        let mut out = Zeroizing::new(vec![0; self.words.len()]);
+        out.par_chunks_mut(n).zip(self.words.par_chunks(n)).for_each(|(out, s)| {
+            for (i, out) in (0u32..).zip(out) {
+                let exponent = element.get().wrapping_mul(2 * reverse(i) + 1) & mask;
+                *out = s[reverse(exponent >> 1) as usize];
+            }
+        });
+        out
+    }
+}
+
+/// A polynomial with small signed coefficients, in evaluation form over some primes.
+pub(super) fn small_to_evaluation(coefficients: &[i32], primes: &[Prime]) -> Zeroizing<Vec<u32>> {
+    let n = coefficients.len();
+    let mut out = Zeroizing::new(vec![0; n * primes.len()]);
+    out.par_chunks_mut(n).zip(primes).for_each(|(out, prime)| {
+        let q = prime.q();
+        // Branch-free: adds q where the sign bit is set.
+        out.iter_mut().zip(coefficients).for_each(|(o, c)| *o = c.wrapping_add((c >> 31) & q.cast_signed()).cast_unsigned());
+        prime.forward(out);
+    });
+    out
+}
