@@ -18,6 +18,16 @@ pub enum Error {
         /// Binary logarithm of the right scale.
         right: f64,
     },
+    /// Two operands stand at different levels.
+    #[error("{op}: the operands are at levels {left} and {right}; bring the higher one down with `drop_to`, or encode the plaintext for the ciphertext's level")]
+    LevelMismatch {
+        /// The operation.
+        op: &'static str,
+        /// Level of the left operand.
+        left: u32,
+        /// Level of the right operand.
+        right: u32,
+    },
     /// The chain has too few levels left.
     #[error("{op} needs {needed} level(s), the ciphertext has {left}; choose a longer chain, or drop fewer levels before")]
     LevelExhausted {

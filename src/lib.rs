@@ -1,9 +1,11 @@
 //! Ringlight (front page is written with the README).
-//pub mod circuit;
+pub mod circuit;
+pub mod ckks;
 pub mod device;
 pub mod error;
 pub mod math;
 pub mod ring;
+pub mod ml;
 pub mod rlwe;
 pub mod units;
 

@@ -14,9 +14,9 @@ mod clear;
 mod linear;
 mod plan;
 
-pub use clear::{Clear, ClearValue};
+pub use clear::{Clear, ClearValue, ClearWeights};
 pub use linear::{DiagonalMatrix, PreparedMatrix};
-pub use plan::{Plan, PlanReport, PlanValue};
+pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
 
 use crate::error::Result;
 use crate::units::Level;
@@ -90,7 +90,8 @@ pub trait Evaluator {
     /// Encodes a batch of vectors for use with values at `level`; short vectors are filled with zeros.
     ///
     /// # Errors
-    /// [`crate::Error::TooManyValues`], [`crate::Error::BadValue`] or [`crate::Error::LevelTooHigh`].
+    /// [`crate::Error::TooManyValues`], [`crate::Error::BadValue`] or [`crate::Error::LevelTooHigh`];
+    /// [`crate::Error::ShapeMismatch`] for an empty batch.
     fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<Self::Plain>;
     /// Encodes a matrix for [`Self::combine`] on values at `level`.
     ///
@@ -98,12 +99,13 @@ pub trait Evaluator {
     /// [`crate::Error::BadValue`], [`crate::Error::LevelExhausted`] or [`crate::Error::LevelTooHigh`].
     fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<Self::Weights>;
 
-    /// `a + b`, at the lower of the two levels' position in the chain.
+    /// `a + b`, both at one level.
     ///
     /// # Errors
-    /// [`crate::Error::ScaleMismatch`] when the levels differ (use [`Self::drop_to`]), or mismatched batches.
+    /// [`crate::Error::LevelMismatch`] when the levels differ (use [`Self::drop_to`]), [`crate::Error::ShapeMismatch`] for
+    /// other batches.
     fn add(&self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value>;
-    /// `a - b`. Errors as [`Self::add`].
+    /// `a - b`, both at one level.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -116,7 +118,7 @@ pub trait Evaluator {
     /// `a + p`, with `p` encoded for the level of `a`.
     ///
     /// # Errors
-    /// [`crate::Error::ScaleMismatch`] when `p` was encoded for another level, or mismatched batches.
+    /// [`crate::Error::LevelMismatch`] when `p` was encoded for another level, or mismatched batches.
     fn add_plain(&self, a: &Self::Value, plain: &Self::Plain) -> Result<Self::Value>;
     /// `a + x` in every slot.
     ///

@@ -12,6 +12,7 @@ mod buffer;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(feature = "gpu")]
 mod program;
 mod queue;
 

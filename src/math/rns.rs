@@ -159,21 +159,25 @@ pub(crate) mod tests {
             let d = from.iter().fold(BigInt::from(1), |acc, q| acc * q.get());
             let mut a = BigInt::from(0);
             for (i, q) in from.iter().enumerate() {
-                let hat = &d / q.get();
+                let hat: BigInt = &d / q.get();
                 a += hat * q.mul(words[i], e.hat_inverse[i]);
             }
             a %= &d;
-            let residues = |r: &BigInt| to.iter().map(|t| {
+            let residue = |r: &BigInt, t: &Modulus| -> u32 {
                 let m = BigInt::from(t.get());
-                u32::try_from(((r % &m) + &m) % &m).unwrap()
-            }).collect::<Vec<_>>();
-            let near_wrap = ((&a * 2 - &d).magnitude() << 22usize) <= *d.magnitude();
+                let reduced: BigInt = ((r % &m) + &m) % &m;
+                reduced.try_into().unwrap()
+            };
+            let residues = |r: &BigInt| to.iter().map(|t| residue(r, t)).collect::<Vec<u32>>();
+            let twice: BigInt = &a * 2 - &d;
+            let near_wrap = (twice.magnitude() << 22usize) <= *d.magnitude();
             let low = residues(&a);
-            let high = residues(&(&a - &d));
+            let above: BigInt = &a - &d;
+            let high = residues(&above);
             if near_wrap {
                 prop_assert!(got == low || got == high);
             } else {
-                prop_assert_eq!(got, if &a * 2 < d { low } else { high });
+                prop_assert_eq!(got, if twice.sign() == num_bigint::Sign::Minus { low } else { high });
             }
         }
 

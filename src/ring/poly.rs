@@ -174,24 +174,6 @@ impl<D: Domain> RnsPoly<D> {
         self.fresh(self.batch(), &self.basis, |dst| Op::MulScalar { dst, a, scalars, basis })
     }
 
-    /// `self` with `head` added to its first polynomials.
-    ///
-    /// # Errors
-    /// As [`Self::add`]; [`Error::ShapeMismatch`] for a head larger than the batch.
-    pub fn add_head(&self, head: &Self) -> Result<Self> {
-        let front = self.slice(0, head.batch())?;
-        front.same_ring("add_head", head)?;
-        let out = self.ring.alloc(self.batch(), &self.basis)?.view();
-        let (a, b, basis) = (front.view, head.view.clone(), self.basis.clone());
-        self.ring.record(Op::Add { dst: out.polys(0, head.batch())?, a, b, basis })?;
-        if self.batch() > head.batch() {
-            let rest = self.batch() - head.batch();
-            let (dst, src) = (out.polys(head.batch(), rest)?, self.view.polys(head.batch(), rest)?);
-            self.ring.record(Op::Copy { dst, src })?;
-        }
-        Ok(Self::over(&self.ring, &self.basis, out))
-    }
-
     /// `self[.. head.batch][.. head.limbs] += head`, in place: only for a value just made, whose memory nobody shares.
     pub(crate) fn accumulate_head(self, head: &Self) -> Result<Self> {
         let window = self.slice(0, head.batch())?.truncate(head.limbs())?;
@@ -298,6 +280,25 @@ impl RnsPoly<Evaluation> {
     pub fn automorphism(&self, element: GaloisElement) -> Result<Self> {
         let src = self.view.clone();
         self.fresh(self.batch(), &self.basis, |dst| Op::Automorphism { dst, src, element })
+    }
+
+    /// `self * d`, with `d` the product of the primes of `others`.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub(crate) fn mul_product(&self, others: &Basis) -> Result<Self> {
+        let scalars = self.ring.tables().extension(others.primes(), self.basis.primes()).product.clone().into();
+        let (a, basis) = (self.view.clone(), self.basis.clone());
+        self.fresh(self.batch(), &self.basis, |dst| Op::MulScalar { dst, a, scalars, basis })
+    }
+
+    /// `out[c][o] = sum_i weights[o][i] self[c][i]` for each of `components` components, see [`Op::Combine`].
+    ///
+    /// # Errors
+    /// [`Error::BadProgram`] for weights of another shape.
+    pub(crate) fn combine(&self, weights: &View, outputs: u32, components: u32) -> Result<Self> {
+        let (src, weights, basis) = (self.view.clone(), weights.clone(), self.basis.clone());
+        self.fresh(outputs * components, &self.basis, |dst| Op::Combine { dst, src, weights, components, basis })
     }
 
     /// `self + scalar`: the integer is added to the constant coefficient, which is every word in this form.

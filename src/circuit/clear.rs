@@ -1,0 +1,324 @@
+//! The reading in the clear: the values a circuit should have.
+
+use super::{Evaluator, Matrix, Plan, PlanReport, PlanValue, PlanWeights};
+use crate::error::{Error, Result};
+use crate::units::Level;
+use num_complex::Complex64;
+
+/// Computes a circuit on known vectors, and fails wherever the encrypted reading would.
+///
+/// Levels, batches and keys follow the encrypted reading: operands must stand at equal levels, and multiplying at level
+/// 0 is [`Error::LevelExhausted`]. There are no scales here.
+///
+/// # Example
+/// ```
+/// use num_complex::Complex64;
+/// use ringlight::{circuit::{Clear, Evaluator}, units::Level};
+///
+/// let clear = Clear::new(4, Level(1));
+/// let x = clear.value(&[[1.0, 2.0, 3.0, 4.0].map(Complex64::from).to_vec()], Level(1))?;
+/// let y = clear.square(&clear.rotate(&x, 1)?)?;
+/// assert_eq!(y.vectors()[0], [4.0, 9.0, 16.0, 1.0].map(Complex64::from));
+/// assert!(clear.square(&y).is_err()); // level 0
+/// # Ok::<(), ringlight::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Clear {
+    plan: Plan,
+    keys: Option<PlanReport>,
+}
+
+/// A batch of known vectors at a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearValue {
+    vectors: Vec<Vec<Complex64>>,
+    at: PlanValue,
+}
+
+impl ClearValue {
+    /// The vectors of the batch, `slots` entries each.
+    pub fn vectors(&self) -> &[Vec<Complex64>] {
+        &self.vectors
+    }
+}
+
+/// A known matrix at a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearWeights {
+    matrix: Matrix,
+    at: PlanWeights,
+}
+
+impl Clear {
+    /// Vectors of `slots` entries (at least one) on a chain of `max_level` levels, with every key.
+    pub fn new(slots: usize, max_level: Level) -> Self {
+        Self { plan: Plan::with_top(slots, max_level), keys: None }
+    }
+
+    /// Keeps only the keys that `report` names: another rotation is [`Error::MissingRotationKey`], and so on.
+    pub fn with_keys_of(self, report: PlanReport) -> Self {
+        Self { keys: Some(report), ..self }
+    }
+
+    /// A batch of vectors at `level`; short vectors are filled with zeros.
+    ///
+    /// # Errors
+    /// [`Error::TooManyValues`], [`Error::BadValue`], [`Error::LevelTooHigh`], or [`Error::ShapeMismatch`] for no
+    /// vector.
+    pub fn value(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<ClearValue> {
+        self.encode(vectors, level)
+    }
+
+    /// What the circuits run so far used; `depth` counts from the top of the chain.
+    pub fn report(&self) -> PlanReport {
+        self.plan.report()
+    }
+
+    fn has_rotation(&self, steps: i32) -> Result<()> {
+        let steps = self.plan.normalise(steps);
+        match &self.keys {
+            Some(keys) if steps != 0 && !keys.rotations.contains(&steps) => Err(Error::MissingRotationKey { steps }),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_relinearization(&self) -> Result<()> {
+        match &self.keys {
+            Some(keys) if !keys.relinearization => Err(Error::MissingRelinearizationKey),
+            _ => Ok(()),
+        }
+    }
+
+    fn turn(&self, a: &ClearValue, steps: i32) -> Vec<Vec<Complex64>> {
+        let left = usize::try_from(i128::from(steps).rem_euclid(self.slots() as i128)).expect("below the slots");
+        let turned = |v: &Vec<Complex64>| [&v[left..], &v[..left]].concat();
+        a.vectors.iter().map(turned).collect()
+    }
+}
+
+fn map(vectors: &[Vec<Complex64>], f: impl Fn(Complex64) -> Complex64) -> Vec<Vec<Complex64>> {
+    vectors.iter().map(|v| v.iter().map(|&z| f(z)).collect()).collect()
+}
+
+/// Slot by slot; a single vector on the right repeats.
+fn zip(a: &ClearValue, b: &ClearValue, f: impl Fn(Complex64, Complex64) -> Complex64) -> Vec<Vec<Complex64>> {
+    let right = b.vectors.iter().cycle();
+    a.vectors.iter().zip(right).map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()).collect()
+}
+
+impl Evaluator for Clear {
+    type Value = ClearValue;
+    type Plain = ClearValue;
+    type Weights = ClearWeights;
+
+    fn slots(&self) -> usize {
+        self.plan.slots()
+    }
+
+    fn level(&self, value: &ClearValue) -> Level {
+        self.plan.level(&value.at)
+    }
+
+    fn batch(&self, value: &ClearValue) -> usize {
+        value.vectors.len()
+    }
+
+    fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<ClearValue> {
+        let at = self.plan.encode(vectors, level)?;
+        let mut vectors = vectors.to_vec();
+        for vector in &mut vectors {
+            vector.resize(self.slots(), Complex64::ZERO);
+        }
+        Ok(ClearValue { vectors, at })
+    }
+
+    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<ClearWeights> {
+        Ok(ClearWeights { at: self.plan.encode_weights(matrix, level)?, matrix: matrix.clone() })
+    }
+
+    fn add(&self, a: &ClearValue, b: &ClearValue) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.add(&a.at, &b.at)?, vectors: zip(a, b, |a, b| a + b) })
+    }
+
+    fn sub(&self, a: &ClearValue, b: &ClearValue) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.sub(&a.at, &b.at)?, vectors: zip(a, b, |a, b| a - b) })
+    }
+
+    fn neg(&self, a: &ClearValue) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.neg(&a.at)?, vectors: map(&a.vectors, |z| -z) })
+    }
+
+    fn add_plain(&self, a: &ClearValue, plain: &ClearValue) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.add_plain(&a.at, &plain.at)?, vectors: zip(a, plain, |a, p| a + p) })
+    }
+
+    fn add_scalar(&self, a: &ClearValue, x: f64) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.add_scalar(&a.at, x)?, vectors: map(&a.vectors, |z| z + x) })
+    }
+
+    fn mul_scalar(&self, a: &ClearValue, x: f64) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.mul_scalar(&a.at, x)?, vectors: map(&a.vectors, |z| z * x) })
+    }
+
+    fn mul(&self, a: &ClearValue, b: &ClearValue) -> Result<ClearValue> {
+        self.has_relinearization()?;
+        Ok(ClearValue { at: self.plan.mul(&a.at, &b.at)?, vectors: zip(a, b, |a, b| a * b) })
+    }
+
+    fn square(&self, a: &ClearValue) -> Result<ClearValue> {
+        self.has_relinearization()?;
+        Ok(ClearValue { at: self.plan.square(&a.at)?, vectors: map(&a.vectors, |z| z * z) })
+    }
+
+    fn dot_plain(&self, terms: &[(&ClearValue, &ClearValue)]) -> Result<ClearValue> {
+        let standing: Vec<_> = terms.iter().map(|(a, p)| (&a.at, &p.at)).collect();
+        let at = self.plan.dot_plain(&standing)?;
+        let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; self.plan.batch(&at)];
+        for (a, plain) in terms {
+            for (sum, product) in vectors.iter_mut().flatten().zip(zip(a, plain, |a, p| a * p).iter().flatten()) {
+                *sum += product;
+            }
+        }
+        Ok(ClearValue { vectors, at })
+    }
+
+    fn rotate(&self, a: &ClearValue, steps: i32) -> Result<ClearValue> {
+        self.has_rotation(steps)?;
+        Ok(ClearValue { at: self.plan.rotate(&a.at, steps)?, vectors: self.turn(a, steps) })
+    }
+
+    fn rotate_hoisted(&self, a: &ClearValue, steps: &[i32]) -> Result<Vec<ClearValue>> {
+        steps.iter().try_for_each(|&step| self.has_rotation(step))?;
+        let standing = self.plan.rotate_hoisted(&a.at, steps)?;
+        Ok(standing.into_iter().zip(steps).map(|(at, &step)| ClearValue { at, vectors: self.turn(a, step) }).collect())
+    }
+
+    fn conjugate(&self, a: &ClearValue) -> Result<ClearValue> {
+        if self.keys.as_ref().is_some_and(|keys| !keys.conjugation) {
+            return Err(Error::MissingConjugationKey);
+        }
+        Ok(ClearValue { at: self.plan.conjugate(&a.at)?, vectors: map(&a.vectors, |z| z.conj()) })
+    }
+
+    fn combine(&self, a: &ClearValue, weights: &ClearWeights) -> Result<ClearValue> {
+        let at = self.plan.combine(&a.at, &weights.at)?;
+        let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; weights.matrix.rows()];
+        for (row, out) in vectors.iter_mut().enumerate() {
+            for (&w, input) in weights.matrix.row(row).iter().zip(&a.vectors) {
+                out.iter_mut().zip(input).for_each(|(out, z)| *out += w * z);
+            }
+        }
+        Ok(ClearValue { vectors, at })
+    }
+
+    fn drop_to(&self, a: &ClearValue, level: Level) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.drop_to(&a.at, level)?, vectors: a.vectors.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOTS: usize = 6; // not a power of two: nothing here needs one
+
+    fn vectors(batch: usize, seed: f64) -> Vec<Vec<Complex64>> {
+        let entry = |b: usize, i: usize| Complex64::new(seed + (b * 10 + i) as f64, 0.5 * i as f64 - seed);
+        (0..batch).map(|b| (0..SLOTS).map(|i| entry(b, i)).collect()).collect()
+    }
+
+    /// Compares with a formula for slot `i` of vector `b`.
+    fn assert_slots(got: &ClearValue, level: u32, batch: usize, f: impl Fn(usize, usize) -> Complex64) {
+        let want: Vec<Vec<_>> = (0..batch).map(|b| (0..SLOTS).map(|i| f(b, i)).collect()).collect();
+        assert_eq!(got.vectors(), want);
+        assert_eq!(Clear::new(SLOTS, Level(9)).level(got), Level(level));
+    }
+
+    #[test]
+    fn every_operation_is_its_formula() -> Result<()> {
+        let clear = Clear::new(SLOTS, Level(3));
+        let (x, y, p) = (vectors(2, 1.0), vectors(2, -2.0), vectors(1, 0.25));
+        let (a, b) = (clear.value(&x, Level(3))?, clear.value(&y, Level(3))?);
+        let (one, two) = (clear.encode(&p, Level(3))?, clear.encode(&y, Level(3))?);
+        assert_slots(&clear.add(&a, &b)?, 3, 2, |v, i| x[v][i] + y[v][i]);
+        assert_slots(&clear.sub(&a, &b)?, 3, 2, |v, i| x[v][i] - y[v][i]);
+        assert_slots(&clear.neg(&a)?, 3, 2, |v, i| -x[v][i]);
+        assert_slots(&clear.add_plain(&a, &one)?, 3, 2, |v, i| x[v][i] + p[0][i]);
+        assert_slots(&clear.add_plain(&a, &two)?, 3, 2, |v, i| x[v][i] + y[v][i]);
+        assert_slots(&clear.add_scalar(&a, 1.5)?, 3, 2, |v, i| x[v][i] + 1.5);
+        assert_slots(&clear.mul_scalar(&a, 1.5)?, 2, 2, |v, i| x[v][i] * 1.5);
+        assert_slots(&clear.mul(&a, &b)?, 2, 2, |v, i| x[v][i] * y[v][i]);
+        assert_slots(&clear.square(&a)?, 2, 2, |v, i| x[v][i] * x[v][i]);
+        assert_slots(&clear.dot_plain(&[(&a, &one), (&b, &two)])?, 2, 2, |v, i| x[v][i] * p[0][i] + y[v][i] * y[v][i]);
+        for step in [0, 1, 5, -1, 6, -13, i32::MAX, i32::MIN] {
+            let from = |i: usize| usize::try_from((i as i64 + i64::from(step)).rem_euclid(6)).unwrap();
+            assert_slots(&clear.rotate(&a, step)?, 3, 2, |v, i| x[v][from(i)]);
+            assert_slots(&clear.rotate_hoisted(&a, &[7, step])?[1], 3, 2, |v, i| x[v][from(i)]);
+        }
+        assert_slots(&clear.conjugate(&a)?, 3, 2, |v, i| x[v][i].conj());
+        let matrix = Matrix::new(3, 2, vec![1.0, 2.0, -3.0, 0.5, 0.0, 4.0])?;
+        let weights = clear.encode_weights(&matrix, Level(3))?;
+        assert_slots(&clear.combine(&a, &weights)?, 2, 3, |o, i| {
+            matrix.row(o)[0] * x[0][i] + matrix.row(o)[1] * x[1][i]
+        });
+        assert_slots(&clear.drop_to(&a, Level(0))?, 0, 2, |v, i| x[v][i]);
+        let short = clear.value(&[x[0][..2].to_vec()], Level(3))?;
+        assert_slots(&short, 3, 1, |_, i| if i < 2 { x[0][i] } else { Complex64::ZERO });
+        Ok(())
+    }
+
+    #[test]
+    fn it_fails_where_the_encrypted_reading_would() -> Result<()> {
+        let clear = Clear::new(SLOTS, Level(3));
+        let high = clear.value(&vectors(2, 1.0), Level(3))?;
+        let low = clear.drop_to(&high, Level(0))?;
+        let other = clear.value(&vectors(3, 1.0), Level(3))?;
+        let plain = clear.encode(&vectors(1, 1.0), Level(2))?;
+        let matrix = Matrix::new(1, 3, vec![1.0; 3])?;
+        let weights = clear.encode_weights(&matrix, Level(3))?;
+
+        assert_eq!(clear.add(&high, &low), Err(Error::LevelMismatch { op: "add", left: 3, right: 0 }));
+        assert!(matches!(clear.sub(&low, &high), Err(Error::LevelMismatch { op: "sub", .. })));
+        assert!(matches!(clear.mul(&high, &low), Err(Error::LevelMismatch { op: "mul", .. })));
+        assert!(matches!(clear.add_plain(&high, &plain), Err(Error::LevelMismatch { .. })));
+        assert!(matches!(clear.dot_plain(&[(&high, &plain)]), Err(Error::LevelMismatch { .. })));
+        assert!(matches!(clear.combine(&low, &weights), Err(Error::LevelMismatch { .. })));
+        assert!(matches!(clear.add(&high, &other), Err(Error::ShapeMismatch { op: "add", .. })));
+        assert!(matches!(clear.mul(&high, &other), Err(Error::ShapeMismatch { op: "mul", .. })));
+        assert!(matches!(clear.add_plain(&high, &other), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(clear.dot_plain(&[]), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(clear.combine(&high, &weights), Err(Error::ShapeMismatch { .. })));
+        assert_eq!(clear.square(&low), Err(Error::LevelExhausted { op: "square", needed: 1, left: 0 }));
+        assert!(matches!(clear.mul(&low, &low), Err(Error::LevelExhausted { .. })));
+        assert!(matches!(clear.mul_scalar(&low, 2.0), Err(Error::LevelExhausted { .. })));
+        assert!(matches!(clear.encode_weights(&matrix, Level(0)), Err(Error::LevelExhausted { .. })));
+        assert!(matches!(clear.encode_weights(&matrix, Level(4)), Err(Error::LevelTooHigh { .. })));
+        assert!(matches!(clear.drop_to(&low, Level(1)), Err(Error::LevelTooHigh { .. })));
+        assert!(matches!(clear.value(&vectors(1, 1.0), Level(4)), Err(Error::LevelTooHigh { .. })));
+        assert!(matches!(clear.value(&[], Level(1)), Err(Error::ShapeMismatch { .. })));
+        let long = vec![Complex64::ZERO; SLOTS + 1];
+        assert_eq!(clear.value(&[long], Level(1)), Err(Error::TooManyValues { slots: SLOTS, got: SLOTS + 1 }));
+        let bad = vec![Complex64::ZERO, Complex64::new(0.0, f64::NAN)];
+        assert!(matches!(clear.value(&[bad], Level(1)), Err(Error::BadValue { index: 1, .. })));
+        assert!(matches!(clear.add_scalar(&high, f64::INFINITY), Err(Error::BadValue { .. })));
+        assert!(matches!(clear.mul_scalar(&high, f64::NAN), Err(Error::BadValue { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn keys_that_were_not_planned_are_missing() -> Result<()> {
+        let plan = Plan::new(SLOTS);
+        plan.rotate(&plan.input(1), -2)?;
+        let clear = Clear::new(SLOTS, Level(1)).with_keys_of(plan.report());
+        let x = clear.value(&vectors(1, 1.0), Level(1))?;
+        for step in [4, -2, 10, 0, 6] {
+            clear.rotate(&x, step)?;
+        }
+        assert_eq!(clear.rotate(&x, 2), Err(Error::MissingRotationKey { steps: 2 }));
+        assert_eq!(clear.rotate_hoisted(&x, &[4, 1]), Err(Error::MissingRotationKey { steps: 1 }));
+        assert_eq!(clear.square(&x), Err(Error::MissingRelinearizationKey));
+        assert_eq!(clear.mul(&x, &x), Err(Error::MissingRelinearizationKey));
+        assert_eq!(clear.conjugate(&x), Err(Error::MissingConjugationKey));
+        Ok(())
+    }
+}

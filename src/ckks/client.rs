@@ -1,0 +1,234 @@
+//! The client's side, on the host: keys, encryption, decryption.
+
+use super::ciphertext::HostCiphertext;
+use super::encoder::{Encoder, Plaintext};
+use super::parameters::Parameters;
+use crate::circuit::PlanReport;
+use crate::error::{Error, Result};
+use crate::math::{Csprng, Seed};
+use crate::rlwe::encrypt::UniformHalf;
+use crate::rlwe::{EvaluationKeys, PublicKey, SecretKey};
+use crate::units::{GaloisElement, Level};
+use num_complex::Complex64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Makes a secret key and everything that derives from it. Never leaves the client.
+#[derive(Debug)]
+pub struct KeyGenerator {
+    parameters: Parameters,
+    secret: Arc<SecretKey>,
+    rng: Csprng,
+}
+
+/// The evaluation keys that a circuit needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRequest {
+    relinearization: bool,
+    conjugation: bool,
+    rotations: Vec<i32>,
+}
+
+impl KeyRequest {
+    /// No keys: additions and known factors only.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a key for products of ciphertexts.
+    pub fn relinearization(mut self, wanted: bool) -> Self {
+        self.relinearization = wanted;
+        self
+    }
+
+    /// With a key for conjugation.
+    pub fn conjugation(mut self, wanted: bool) -> Self {
+        self.conjugation = wanted;
+        self
+    }
+
+    /// With keys for these rotations.
+    pub fn rotations(mut self, steps: impl IntoIterator<Item = i32>) -> Self {
+        self.rotations.extend(steps);
+        self
+    }
+}
+
+impl From<&PlanReport> for KeyRequest {
+    fn from(plan: &PlanReport) -> Self {
+        Self {
+            relinearization: plan.relinearization,
+            conjugation: plan.conjugation,
+            rotations: plan.rotations.clone(),
+        }
+    }
+}
+
+impl KeyGenerator {
+    /// A fresh secret, from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`Error::NoEntropy`].
+    pub fn new(parameters: &Parameters) -> Result<Self> {
+        Ok(Self::from_seed(parameters, &Seed::from_os()?))
+    }
+
+    /// A secret that depends on the seed alone: for reproducible experiments. Whoever knows the seed knows the secret.
+    pub fn from_seed(parameters: &Parameters, seed: &Seed) -> Self {
+        let mut rng = Csprng::new(seed);
+        let secret = Arc::new(SecretKey::generate(parameters.rlwe(), &mut rng));
+        Self { parameters: parameters.clone(), secret, rng }
+    }
+
+    /// A public key: whoever has it can encrypt.
+    pub fn public_key(&mut self) -> PublicKey {
+        PublicKey::generate(&self.secret, &mut self.rng)
+    }
+
+    /// The keys that a server needs for a circuit.
+    ///
+    /// # Cost
+    /// Each key takes `digits * primes` NTTs and `4 * digits * primes * N` bytes.
+    /// # Errors
+    /// None in practice: every requested step has a Galois element.
+    pub fn evaluation_keys(&mut self, request: &KeyRequest) -> Result<EvaluationKeys> {
+        let log_n = self.parameters.log_n();
+        let rotations = request.rotations.iter().map(|&steps| GaloisElement::from_steps(steps, log_n));
+        let conjugation = request.conjugation.then(|| GaloisElement::conjugation(log_n));
+        EvaluationKeys::generate(&self.secret, request.relinearization, rotations.chain(conjugation), &mut self.rng)
+    }
+
+    /// Encrypts with the secret key: half the size, less noise.
+    pub fn encryptor(&mut self) -> Encryptor {
+        let seed = self.rng.seed();
+        Encryptor::over(&self.parameters, EncryptionKey::Secret(Arc::clone(&self.secret)), &seed)
+    }
+
+    /// Reads results.
+    pub fn decryptor(&self) -> Decryptor {
+        Decryptor { parameters: self.parameters.clone(), secret: Arc::clone(&self.secret) }
+    }
+}
+
+enum EncryptionKey {
+    Public(Box<PublicKey>),
+    Secret(Arc<SecretKey>),
+}
+
+/// Encrypts plaintexts.
+pub struct Encryptor {
+    parameters: Parameters,
+    key: EncryptionKey,
+    rng: Mutex<Csprng>,
+}
+
+impl std::fmt::Debug for Encryptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Encryptor(..)")
+    }
+}
+
+impl Encryptor {
+    /// Encrypts with somebody's public key.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`] for a key of other parameters, [`Error::NoEntropy`].
+    pub fn with_public_key(parameters: &Parameters, key: PublicKey) -> Result<Self> {
+        Self::with_public_key_and_seed(parameters, key, &Seed::from_os()?)
+    }
+
+    /// As [`Self::with_public_key`] with randomness from a seed, for reproducible experiments. Whoever knows the seed reads
+    /// the messages.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`].
+    pub fn with_public_key_and_seed(parameters: &Parameters, key: PublicKey, seed: &Seed) -> Result<Self> {
+        if !Arc::ptr_eq(key.parameters().tables(), parameters.rlwe().tables()) {
+            return Err(Error::ParameterMismatch { op: "Encryptor::with_public_key" });
+        }
+        Ok(Self::over(parameters, EncryptionKey::Public(Box::new(key)), seed))
+    }
+
+    fn over(parameters: &Parameters, key: EncryptionKey, seed: &Seed) -> Self {
+        Self { parameters: parameters.clone(), key, rng: Mutex::new(Csprng::new(seed)) }
+    }
+
+    /// Encrypts every vector of a plaintext.
+    ///
+    /// # Level and scale
+    /// Those of the plaintext.
+    /// # Noise
+    /// Per coefficient a standard deviation of `sigma` with the secret key, `sigma sqrt(4 N / 3 + 1)` with the public one.
+    /// # Errors
+    /// [`Error::ParameterMismatch`].
+    pub fn encrypt(&self, plaintext: &Plaintext) -> Result<HostCiphertext> {
+        if !plaintext.parameters.is_same(&self.parameters) {
+            return Err(Error::ParameterMismatch { op: "encrypt" });
+        }
+        let limbs = self.parameters.limbs_at(plaintext.level)?;
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = match &self.key {
+            EncryptionKey::Public(key) => key.encrypt(&plaintext.words, plaintext.batch, limbs, &mut rng)?,
+            EncryptionKey::Secret(key) => key.encrypt(&plaintext.words, plaintext.batch, limbs, &mut rng),
+        };
+        Ok(HostCiphertext {
+            parameters: self.parameters.clone(),
+            pair,
+            components: 2,
+            level: plaintext.level,
+            scale: plaintext.scale,
+        })
+    }
+
+    /// Encodes real vectors at the highest level and encrypts them.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encrypt_real(&self, vectors: &[Vec<f64>]) -> Result<HostCiphertext> {
+        let encoder = Encoder::new(&self.parameters);
+        self.encrypt(&encoder.encode_real(vectors, self.parameters.max_level())?)
+    }
+
+    /// Encodes complex vectors at a level and encrypts them.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encrypt_complex(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<HostCiphertext> {
+        self.encrypt(&Encoder::new(&self.parameters).encode(vectors, level)?)
+    }
+}
+
+/// Reads ciphertexts with the secret key.
+///
+/// **The results are for the key owner.** A decryption that others see leaks the key (ePrint 2020/1533).
+#[derive(Debug)]
+pub struct Decryptor {
+    parameters: Parameters,
+    secret: Arc<SecretKey>,
+}
+
+impl Decryptor {
+    /// Every vector of the batch, all `N/2` slots.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`]; [`Error::ShapeMismatch`] for a damaged ciphertext.
+    pub fn decrypt(&self, ciphertext: &HostCiphertext) -> Result<Vec<Vec<Complex64>>> {
+        ciphertext.check_parameters("decrypt", &self.parameters)?;
+        let pair = &ciphertext.pair;
+        let rest = match &pair.c1 {
+            UniformHalf::Words(words) => std::borrow::Cow::Borrowed(words.as_slice()),
+            UniformHalf::Seeded(_) => std::borrow::Cow::Owned(pair.expand_c1(self.parameters.rlwe())),
+        };
+        let mut components = vec![pair.c0.as_slice()];
+        components.extend(rest.chunks(pair.c0.len().max(1)));
+        let coefficients = self.secret.decrypt(&components, pair.limbs)?;
+        Ok(Encoder::new(&self.parameters).decode(&coefficients, pair.limbs, ciphertext.scale))
+    }
+
+    /// The real parts.
+    ///
+    /// # Errors
+    /// As [`Self::decrypt`].
+    pub fn decrypt_real(&self, ciphertext: &HostCiphertext) -> Result<Vec<Vec<f64>>> {
+        Ok(self.decrypt(ciphertext)?.into_iter().map(|v| v.into_iter().map(|z| z.re).collect()).collect())
+    }
+}

@@ -1,0 +1,167 @@
+//! Vectors of complex numbers to plaintexts and back, on the host.
+
+use super::parameters::Parameters;
+use crate::error::{Error, Result};
+use crate::math::{Modulus, balanced_digits_to_f64, simd};
+use crate::units::{Level, LimbCount};
+use num_complex::Complex64;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+/// A batch of encoded vectors on the host, wiped on drop: it may be somebody's data.
+#[derive(Clone)]
+pub struct Plaintext {
+    pub(super) parameters: Parameters,
+    pub(super) level: Level,
+    pub(super) scale: f64,
+    pub(super) batch: u32,
+    /// `[batch][limb][N]`, evaluation form.
+    pub(super) words: Zeroizing<Vec<u32>>,
+}
+
+impl std::fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plaintext(batch {}, level {}, scale 2^{:.3})", self.batch, self.level.0, self.scale.log2())
+    }
+}
+
+impl Plaintext {
+    /// Vectors in the batch.
+    pub fn batch(&self) -> u32 {
+        self.batch
+    }
+
+    /// Level it was encoded for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Factor on its values.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+}
+
+/// Encodes and decodes for one parameter set.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    parameters: Parameters,
+}
+
+impl Encoder {
+    /// An encoder.
+    pub fn new(parameters: &Parameters) -> Self {
+        Self { parameters: parameters.clone() }
+    }
+
+    /// Encodes a batch of complex vectors at a level and that level's scale; missing slots are zero.
+    ///
+    /// # Noise
+    /// Rounding: at most `1/2` a coefficient, a standard deviation of `sqrt(N / 12) / scale` in a slot.
+    /// # Cost
+    /// Per vector: one FFT of `N/2` points and one NTT a limb.
+    /// # Errors
+    /// [`Error::TooManyValues`]; [`Error::BadValue`] for a value that is not finite or does not fit the modulus;
+    /// [`Error::LevelTooHigh`]; [`Error::ShapeMismatch`] for an empty batch.
+    pub fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<Plaintext> {
+        self.encode_at(vectors, level, self.parameters.scale_at(level)?)
+    }
+
+    /// As [`Self::encode`] for real vectors.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_real(&self, vectors: &[Vec<f64>], level: Level) -> Result<Plaintext> {
+        let complex: Vec<Vec<_>> = vectors.iter().map(|v| v.iter().map(|&x| Complex64::from(x)).collect()).collect();
+        self.encode(&complex, level)
+    }
+
+    /// As [`Self::encode`] at a scale of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; [`Error::InvalidParameter`] for a scale below 1 or not finite.
+    pub fn encode_at(&self, vectors: &[Vec<Complex64>], level: Level, scale: f64) -> Result<Plaintext> {
+        let limbs = self.parameters.limbs_at(level)?.0 as usize;
+        let (slots, n) = (self.parameters.slots(), self.parameters.log_n().degree());
+        if !(1.0..=f64::MAX).contains(&scale) {
+            return Err(Error::InvalidParameter { what: "scale", reason: format!("{scale} is not at least 1") });
+        }
+        let batch = u32::try_from(vectors.len()).ok().filter(|&b| b > 0).ok_or(Error::ShapeMismatch {
+            op: "encode",
+            expected: "at least one vector".into(),
+            got: format!("{}", vectors.len()),
+        })?;
+        if let Some(long) = vectors.iter().find(|v| v.len() > slots) {
+            return Err(Error::TooManyValues { slots, got: long.len() });
+        }
+        if let Some(index) = vectors.iter().flatten().position(|z| !z.is_finite()) {
+            return Err(Error::BadValue { index, reason: "not a finite number" });
+        }
+        let limit = (self.parameters.log_q_at(level)? - 1.0).exp2();
+        let mut words = Zeroizing::new(vec![0; vectors.len() * limbs * n]);
+        let rows = words.par_chunks_mut(limbs * n).zip(vectors).enumerate();
+        rows.try_for_each(|(index, (words, vector))| {
+            let mut coefficients = Zeroizing::new(self.parameters.embedding().to_coefficients(vector));
+            let mut largest = 0f64;
+            for c in coefficients.iter_mut() {
+                *c = (*c * scale).round_ties_even();
+                largest = largest.max(c.abs());
+            }
+            if largest >= limit {
+                return Err(Error::BadValue { index, reason: "too large for the modulus at this level and scale" });
+            }
+            let primes = &self.parameters.rlwe().tables().primes()[..limbs];
+            words.par_chunks_mut(n).zip(primes).for_each(|(out, prime)| {
+                reduce_row(&coefficients, largest, prime, out);
+                prime.forward(out);
+            });
+            Ok(())
+        })?;
+        Ok(Plaintext { parameters: self.parameters.clone(), level, scale, batch, words })
+    }
+
+    /// The integer nearest to `value * scale`, for constants that multiply or shift every slot.
+    pub(super) fn scalar(&self, value: f64, scale: f64, level: Level) -> Result<i128> {
+        let scaled = (value * scale).round_ties_even();
+        if !value.is_finite() {
+            return Err(Error::BadValue { index: 0, reason: "not a finite number" });
+        }
+        if scaled.abs() >= (self.parameters.log_q_at(level)? - 1.0).exp2().min(126f64.exp2()) {
+            return Err(Error::BadValue { index: 0, reason: "too large for the modulus at this level and scale" });
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^126")]
+        let integer = scaled as i128;
+        Ok(integer)
+    }
+
+    /// Slots of decrypted coefficients `[batch][limb][N]`.
+    pub(super) fn decode(&self, coefficients: &[u32], limbs: LimbCount, scale: f64) -> Vec<Vec<Complex64>> {
+        let primes = &self.parameters.rlwe().tables().primes()[..limbs.0 as usize];
+        let moduli: Vec<Modulus> = primes.iter().map(crate::math::Prime::modulus).collect();
+        coefficients
+            .par_chunks(moduli.len() * self.parameters.log_n().degree())
+            .map(|words| {
+                let mut values = Zeroizing::new(balanced_digits_to_f64(words, &moduli));
+                values.iter_mut().for_each(|v| *v /= scale);
+                self.parameters.embedding().to_slots(&values)
+            })
+            .collect()
+    }
+}
+
+/// Residues of rounded coefficients. Their size, which chooses the path, is public: a property of scale and encoding.
+#[expect(clippy::cast_possible_truncation, reason = "rounded and within the integer's range")]
+fn reduce_row(coefficients: &[f64], largest: f64, prime: &crate::math::Prime, out: &mut [u32]) {
+    if largest < 62f64.exp2() {
+        let r = prime.reducer();
+        simd(|| out.iter_mut().zip(coefficients).for_each(|(o, c)| *o = r.signed(*c as i64)));
+    } else {
+        // Beyond 2^62 an f64 is an integer mantissa times a power of two.
+        let m = prime.modulus();
+        for (out, c) in out.iter_mut().zip(coefficients) {
+            let exponent = (c.abs().log2().floor() as i32 - 52).max(0);
+            let mantissa = prime.reducer().signed((c / f64::from(exponent).exp2()) as i64);
+            *out = m.mul(mantissa, m.pow(2, exponent.unsigned_abs()));
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! The server's side: arithmetic on ciphertexts, on a device.
+
+use super::ciphertext::{Ciphertext, HostCiphertext};
+use super::encoder::{Encoder, Plaintext};
+use super::parameters::{Parameters, level_modulus};
+use crate::circuit::Matrix;
+use crate::device::{Device, View};
+use crate::error::{Error, Result};
+use crate::ring::{Evaluation, Ring, RnsPoly};
+use crate::rlwe::{Digits, EvaluationKeys, KeySwitcher};
+use crate::units::{GaloisElement, Level, Shape};
+
+/// Computes on ciphertexts with evaluation keys. Holds nothing secret.
+///
+/// The methods here are the scheme's own operations, each with its scale. Circuits use them through
+/// [`crate::circuit::Evaluator`], which keeps every value at its level's scale.
+#[derive(Debug)]
+pub struct Evaluator {
+    pub(super) parameters: Parameters,
+    encoder: Encoder,
+    keys: KeySwitcher,
+}
+
+/// A batch of encoded vectors on a device: weights, masks, biases. Not for secrets.
+#[derive(Clone, Debug)]
+pub struct DevicePlaintext {
+    parameters: Parameters,
+    poly: RnsPoly<Evaluation>,
+    level: Level,
+    scale: f64,
+}
+
+/// A matrix of scalars on a device, encoded for one level.
+#[derive(Clone, Debug)]
+pub struct DeviceWeights {
+    weights: View,
+    rows: u32,
+    columns: u32,
+    level: Level,
+    scale: f64,
+}
+
+impl DeviceWeights {
+    /// Level they were encoded for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+impl DevicePlaintext {
+    /// Level it was encoded for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Factor on its values.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+}
+
+/// Scales that differ by less than this, relatively, are one scale: 64-bit rounding along a chain of operations.
+const SCALE_TOLERANCE: f64 = 1e-12;
+
+impl Evaluator {
+    /// An evaluator on a device, with the keys brought there.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`] for keys of other parameters; out of memory.
+    pub fn new(parameters: &Parameters, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
+        let ring = Ring::new(device, parameters.rlwe().tables())?;
+        Ok(Self {
+            parameters: parameters.clone(),
+            encoder: Encoder::new(parameters),
+            keys: KeySwitcher::new(&ring, keys)?,
+        })
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        self.keys.ring().device()
+    }
+
+    /// Brings a client's ciphertext to the device.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`]; out of memory.
+    pub fn load(&self, ciphertext: &HostCiphertext) -> Result<Ciphertext> {
+        ciphertext.check_parameters("load", &self.parameters)?;
+        ciphertext.to_device(self.keys.ring())
+    }
+
+    /// Brings encoded vectors to the device.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`]; out of memory.
+    pub fn load_plaintext(&self, plaintext: &Plaintext) -> Result<DevicePlaintext> {
+        if !plaintext.parameters.is_same(&self.parameters) {
+            return Err(Error::ParameterMismatch { op: "load_plaintext" });
+        }
+        let basis = self.parameters.rlwe().basis(self.parameters.limbs_at(plaintext.level)?);
+        Ok(DevicePlaintext {
+            parameters: self.parameters.clone(),
+            poly: RnsPoly::upload(self.keys.ring(), &basis, plaintext.batch, &plaintext.words)?,
+            level: plaintext.level,
+            scale: plaintext.scale,
+        })
+    }
+
+    /// Encodes a matrix of scalars for [`Self::combine`] on ciphertexts at `level`, at that level's scale.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`], [`Error::LevelTooHigh`]; out of memory.
+    pub fn load_weights(&self, matrix: &Matrix, level: Level) -> Result<DeviceWeights> {
+        let scale = self.parameters.scale_at(level)?;
+        let basis = self.parameters.rlwe().basis(self.parameters.limbs_at(level)?);
+        let mut words = Vec::with_capacity(matrix.entries().len() * basis.primes().len());
+        for (index, &x) in matrix.entries().iter().enumerate() {
+            let integer = self.encoder.scalar(x, scale, level).map_err(|e| match e {
+                Error::BadValue { reason, .. } => Error::BadValue { index, reason },
+                other => other,
+            })?;
+            words.extend(self.keys.ring().residues(integer, &basis));
+        }
+        let size = |count: usize| {
+            u32::try_from(count).map_err(|_| Error::ShapeMismatch {
+                op: "load_weights",
+                expected: "fewer than 2^32 entries".into(),
+                got: format!("{count}"),
+            })
+        };
+        let shape = Shape { batch: size(matrix.entries().len())?, limbs: basis.limbs(), log_n: 0 };
+        let buffer = self.device().upload(shape, &words)?;
+        Ok(DeviceWeights {
+            weights: buffer.view(),
+            rows: size(matrix.rows())?,
+            columns: size(matrix.columns())?,
+            level,
+            scale,
+        })
+    }
+
+    // --- checks -----------------------------------------------------------------------------
+
+    fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+        if !a.parameters.is_same(&self.parameters) {
+            return Err(Error::ParameterMismatch { op });
+        }
+        if !a.device().is_same(self.device()) {
+            return Err(Error::DeviceMismatch { op, left: self.device().name().into(), right: a.device().name().into() });
+        }
+        Ok(())
+    }
+
+    fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+        self.mine(op, a)?;
+        if a.components == 2 { Ok(()) } else { Err(Error::ComponentCount { op, expected: 2, got: a.components }) }
+    }
+
+    fn same_scale(op: &'static str, a: f64, b: f64) -> Result<()> {
+        if (a / b - 1.0).abs() < SCALE_TOLERANCE {
+            Ok(())
+        } else {
+            Err(Error::ScaleMismatch { op, left: a.log2(), right: b.log2() })
+        }
+    }
+
+    fn same_batch(op: &'static str, a: u32, b: u32) -> Result<()> {
+        if a == b {
+            Ok(())
+        } else {
+            Err(Error::ShapeMismatch { op, expected: format!("a batch of {a}"), got: format!("a batch of {b}") })
+        }
+    }
+
+    /// Both at the lower of the two levels.
+    fn align(&self, a: &Ciphertext, b: &Ciphertext) -> Result<(Ciphertext, Ciphertext)> {
+        let level = a.level.min(b.level);
+        Ok((self.truncate(a, level)?, self.truncate(b, level)?))
+    }
+
+    /// The same values at the same scale, modulo a lower level's modulus. Shares the memory.
+    ///
+    /// # Level and scale
+    /// Drops to `level`; the scale stays, see [`Self::drop_to`] for one that fits the level.
+    /// # Errors
+    /// [`Error::LevelTooHigh`].
+    pub fn truncate(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext> {
+        self.mine("truncate", a)?;
+        if level > a.level {
+            return Err(Error::LevelTooHigh { op: "truncate", wanted: level.0, available: a.level.0 });
+        }
+        Ok(Ciphertext { poly: a.poly.truncate(self.parameters.limbs_at(level)?)?, level, ..a.clone() })
+    }
+
+    // --- additions --------------------------------------------------------------------------
+
+    /// `a + b`, at the lower level.
+    ///
+    /// # Noise
+    /// The sum of both.
+    /// # Errors
+    /// [`Error::ScaleMismatch`], [`Error::ComponentCount`], [`Error::ShapeMismatch`] for other batches,
+    /// [`Error::ParameterMismatch`], [`Error::DeviceMismatch`].
+    pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.sum("add", a, b, RnsPoly::add)
+    }
+
+    /// `a - b`, at the lower level.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.sum("sub", a, b, RnsPoly::sub)
+    }
+
+    fn sum(
+        &self,
+        op: &'static str,
+        a: &Ciphertext,
+        b: &Ciphertext,
+        f: impl Fn(&RnsPoly<Evaluation>, &RnsPoly<Evaluation>) -> Result<RnsPoly<Evaluation>>,
+    ) -> Result<Ciphertext> {
+        self.mine(op, a)?;
+        self.mine(op, b)?;
+        if a.components != b.components {
+            return Err(Error::ComponentCount { op, expected: a.components, got: b.components });
+        }
+        Self::same_batch(op, a.batch(), b.batch())?;
+        Self::same_scale(op, a.scale, b.scale)?;
+        let (a, b) = self.align(a, b)?;
+        Ok(Ciphertext { poly: f(&a.poly, &b.poly)?, ..a })
+    }
+
+    /// `-a`.
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`], [`Error::DeviceMismatch`].
+    pub fn neg(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.mine("neg", a)?;
+        Ok(Ciphertext { poly: a.poly.neg()?, ..a.clone() })
+    }
+
+    /// `a + p`; a plaintext of one vector is added to every vector of the batch.
+    ///
+    /// # Errors
+    /// [`Error::ScaleMismatch`]; [`Error::LevelTooHigh`] for a plaintext below the ciphertext's level; others as [`Self::add`].
+    pub fn add_plain(&self, a: &Ciphertext, plain: &DevicePlaintext) -> Result<Ciphertext> {
+        let factor = self.fitting("add_plain", a, plain)?;
+        Self::same_scale("add_plain", a.scale, plain.scale)?;
+        let head = a.poly.slice(0, a.batch())?.add(&factor)?;
+        let rest = a.poly.slice(a.batch(), a.poly.batch() - a.batch())?;
+        Ok(Ciphertext { poly: RnsPoly::concat(&[&head, &rest])?, ..a.clone() })
+    }
+
+    /// `a + x` in every slot.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`]; others as [`Self::add`].
+    pub fn add_scalar(&self, a: &Ciphertext, x: f64) -> Result<Ciphertext> {
+        self.mine("add_scalar", a)?;
+        let head = a.poly.slice(0, a.batch())?.add_scalar(self.encoder.scalar(x, a.scale, a.level)?)?;
+        let rest = a.poly.slice(a.batch(), a.poly.batch() - a.batch())?;
+        Ok(Ciphertext { poly: RnsPoly::concat(&[&head, &rest])?, ..a.clone() })
+    }
+
+    // --- products ---------------------------------------------------------------------------
+
+    /// The plaintext's polynomials at the ciphertext's level, one or one a vector.
+    fn fitting(&self, op: &'static str, a: &Ciphertext, plain: &DevicePlaintext) -> Result<RnsPoly<Evaluation>> {
+        self.mine(op, a)?;
+        if !plain.parameters.is_same(&self.parameters) {
+            return Err(Error::ParameterMismatch { op });
+        }
+        if plain.level < a.level {
+            return Err(Error::LevelTooHigh { op, wanted: a.level.0, available: plain.level.0 });
+        }
+        if plain.poly.batch() != 1 {
+            Self::same_batch(op, a.batch(), plain.poly.batch())?;
+        }
+        plain.poly.truncate(a.poly.limbs())
+    }
+
+    /// `a * p`, without rescaling.
+    ///
+    /// # Level and scale
+    /// The level stays, the scale becomes the product of both.
+    /// # Errors
+    /// As [`Self::add_plain`], but for the scale.
+    pub fn mul_plain(&self, a: &Ciphertext, plain: &DevicePlaintext) -> Result<Ciphertext> {
+        let factor = self.fitting("mul_plain", a, plain)?;
+        Ok(Ciphertext { poly: a.poly.mul(&factor)?, scale: a.scale * plain.scale, ..a.clone() })
+    }
+
+    /// `sum_i a_i p_i`, without rescaling.
+    ///
+    /// # Level and scale
+    /// All products must have one level and scale, which the result has.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for no terms; others as [`Self::mul_plain`].
+    pub fn dot_plain(&self, terms: &[(&Ciphertext, &DevicePlaintext)]) -> Result<Ciphertext> {
+        let Some((first, first_plain)) = terms.first() else {
+            return Err(Error::ShapeMismatch { op: "dot_plain", expected: "terms".into(), got: "none".into() });
+        };
+        let scale = first.scale * first_plain.scale;
+        let mut factors = Vec::with_capacity(terms.len());
+        for (a, plain) in terms {
+            factors.push(self.fitting("dot_plain", a, plain)?);
+            Self::same_batch("dot_plain", first.poly.batch(), a.poly.batch())?;
+            Self::same_scale("dot_plain", scale, a.scale * plain.scale)?;
+            if a.level != first.level {
+                return Err(Error::LevelMismatch { op: "dot_plain", left: first.level.0, right: a.level.0 });
+            }
+        }
+        let pairs: Vec<_> = terms.iter().zip(&factors).map(|((a, _), f)| (&a.poly, f)).collect();
+        Ok(Ciphertext { poly: RnsPoly::dot(&pairs)?, scale, ..(*first).clone() })
+    }
+
+    /// `a * x` in every slot, the factor encoded at `scale`, without rescaling.
+    ///
+    /// # Level and scale
+    /// The level stays, the scale is multiplied by `scale`.
+    /// # Errors
+    /// [`Error::BadValue`]; others as [`Self::add`].
+    pub fn mul_scalar(&self, a: &Ciphertext, x: f64, scale: f64) -> Result<Ciphertext> {
+        self.mine("mul_scalar", a)?;
+        let integer = self.encoder.scalar(x, scale, a.level)?;
+        Ok(Ciphertext { poly: a.poly.mul_scalar(integer)?, scale: a.scale * scale, ..a.clone() })
+    }
+
+    /// `a * b` with three components, at the lower level, without rescaling.
+    ///
+    /// # Level and scale
+    /// The level stays, the scale becomes the product of both.
+    /// # Errors
+    /// As [`Self::add`], but for the scale.
+    pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.pair("multiply", a)?;
+        self.pair("multiply", b)?;
+        Self::same_batch("multiply", a.batch(), b.batch())?;
+        let (a, b) = self.align(a, b)?;
+        Ok(Ciphertext { poly: a.poly.tensor(&b.poly)?, components: 3, scale: a.scale * b.scale, ..a })
+    }
+
+    /// Back to two components after [`Self::multiply`].
+    ///
+    /// # Noise
+    /// Adds about `sigma sqrt(D N / 12) 2^(digit bits) / P + sqrt(N / 18)` to a coefficient, for `D` digits.
+    /// # Cost
+    /// With `L` limbs, `D` digits, `K` special primes: `L + 2 K` inverse and about `D (L + K) + L` forward NTTs.
+    /// # Errors
+    /// [`Error::MissingRelinearizationKey`], [`Error::ComponentCount`].
+    pub fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        let (head, switched) = self.relinearize_extended(a)?;
+        let poly = switched.mod_down(a.poly.limbs())?.accumulate_head(&head)?;
+        Ok(Ciphertext { poly, components: 2, ..a.clone() })
+    }
+
+    /// The first two components, and `P` times what the third becomes, over the extended basis.
+    fn relinearize_extended(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
+        self.mine("relinearize", a)?;
+        if a.components != 3 {
+            return Err(Error::ComponentCount { op: "relinearize", expected: 3, got: a.components });
+        }
+        let head = a.poly.slice(0, 2 * a.batch())?;
+        let digits = self.keys.decompose(&a.poly.slice(2 * a.batch(), a.batch())?)?;
+        Ok((head, self.keys.relinearize(&digits)?))
+    }
+
+    /// `a * b` relinearized and rescaled in one: the products join the key switch times `P`, and one division drops the special
+    /// primes and the level's at once.
+    ///
+    /// # Level and scale
+    /// One level; the scale becomes the product of both divided by the level's primes.
+    /// # Cost
+    /// That of [`Self::relinearize`] with the rescale for free: no transform of its own.
+    /// # Errors
+    /// [`Error::LevelExhausted`]; others as [`Self::multiply`] and [`Self::relinearize`].
+    pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        let level = self.next_level("mul", a.level.min(b.level))?;
+        let product = self.multiply(a, b)?;
+        let (head, switched) = self.relinearize_extended(&product)?;
+        let special = self.parameters.rlwe().special();
+        let raised = head.mul_product(&self.parameters.rlwe().extended(head.limbs()).slice(head.limbs().0, special.0))?;
+        let poly = switched.accumulate_head(&raised)?.mod_down(self.parameters.limbs_at(level)?)?;
+        let scale = product.scale / self.dropped(product.level)?;
+        Ok(Ciphertext { poly, components: 2, level, scale, ..product })
+    }
+
+    /// `a * a`, as [`Self::mul`].
+    ///
+    /// # Errors
+    /// As [`Self::mul`].
+    pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.mul(a, a)
+    }
+
+    // --- levels -----------------------------------------------------------------------------
+
+    fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
+        level.0.checked_sub(1).map(Level).ok_or(Error::LevelExhausted { op, needed: 1, left: 0 })
+    }
+
+    /// Product of the primes that a rescale at `level` drops.
+    fn dropped(&self, level: Level) -> Result<f64> {
+        let limbs = |level| -> Result<usize> { Ok(self.parameters.limbs_at(level)?.0 as usize) };
+        let range = limbs(self.next_level("rescale", level)?)?..limbs(level)?;
+        Ok(level_modulus(&self.parameters.moduli()[range]))
+    }
+
+    /// Divides by the primes of the level and rounds.
+    ///
+    /// # Level and scale
+    /// One level; the scale is divided by the level's primes, tracked, never assumed.
+    /// # Noise
+    /// Adds at most `(1 + h) / 2` per coefficient for a ternary secret of weight `h`.
+    /// # Cost
+    /// Per component: one inverse NTT for each limb dropped, one forward NTT for each limb kept.
+    /// # Errors
+    /// [`Error::LevelExhausted`] at level 0.
+    /// # Source
+    /// Full-RNS CKKS, ePrint 2018/931, section 3.
+    pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.mine("rescale", a)?;
+        let level = self.next_level("rescale", a.level)?;
+        let scale = a.scale / self.dropped(a.level)?;
+        Ok(Ciphertext { poly: a.poly.mod_down(self.parameters.limbs_at(level)?)?, level, scale, ..a.clone() })
+    }
+
+    /// Brings a value to a lower level *and* that level's scale, so that it can be added to values there.
+    ///
+    /// # Level and scale
+    /// `level` and [`Parameters::scale_at`] it. The way down multiplies by 1 at the scale that makes up the difference.
+    /// # Errors
+    /// [`Error::LevelTooHigh`]; [`Error::ScaleMismatch`] when the scale is off at the value's own level already.
+    pub fn drop_to(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext> {
+        self.mine("drop_to", a)?;
+        let target = self.parameters.scale_at(level)?;
+        if level >= a.level {
+            let same = self.truncate(a, level)?;
+            Self::same_scale("drop_to", a.scale, target)?;
+            return Ok(same);
+        }
+        let above = Level(level.0 + 1);
+        let truncated = self.truncate(a, above)?;
+        let factor = target * self.dropped(above)? / a.scale;
+        let mut out = self.rescale(&self.mul_scalar(&truncated, 1.0, factor)?)?;
+        out.scale = target;
+        Ok(out)
+    }
+
+    // --- rotations --------------------------------------------------------------------------
+
+    /// Rotates every vector to the left by `steps`.
+    ///
+    /// # Noise
+    /// As [`Self::relinearize`].
+    /// # Cost
+    /// As [`Self::relinearize`].
+    /// # Errors
+    /// [`Error::MissingRotationKey`], [`Error::ComponentCount`].
+    pub fn rotate(&self, a: &Ciphertext, steps: i32) -> Result<Ciphertext> {
+        let mut out = self.rotate_hoisted(a, &[steps])?;
+        Ok(out.remove(0))
+    }
+
+    /// All the rotations of one ciphertext: decomposed once, one inner product and one division each.
+    ///
+    /// # Errors
+    /// As [`Self::rotate`].
+    /// # Source
+    /// Hoisting: Halevi and Shoup, ePrint 2018/244, section 5.
+    pub fn rotate_hoisted(&self, a: &Ciphertext, steps: &[i32]) -> Result<Vec<Ciphertext>> {
+        self.pair("rotate", a)?;
+        let log_n = self.parameters.log_n();
+        let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::from_steps(s, log_n)).collect();
+        if let Some(at) = elements.iter().position(|&g| !self.keys.has_galois(g)) {
+            return Err(Error::MissingRotationKey { steps: steps[at] });
+        }
+        let digits = if elements.iter().all(|&g| g == GaloisElement::IDENTITY) {
+            None
+        } else {
+            Some(self.keys.decompose(&a.poly.slice(a.batch(), a.batch())?)?)
+        };
+        let images = elements.iter().zip(steps).map(|(&element, &steps)| match &digits {
+            Some(digits) if element != GaloisElement::IDENTITY => {
+                self.image(a, digits, element)?.ok_or(Error::MissingRotationKey { steps })
+            }
+            _ => Ok(a.clone()),
+        });
+        images.collect()
+    }
+
+    /// Complex conjugate of every slot.
+    ///
+    /// # Errors
+    /// [`Error::MissingConjugationKey`], [`Error::ComponentCount`].
+    pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.pair("conjugate", a)?;
+        let element = GaloisElement::conjugation(self.parameters.log_n());
+        if !self.keys.has_galois(element) {
+            return Err(Error::MissingConjugationKey);
+        }
+        let digits = self.keys.decompose(&a.poly.slice(a.batch(), a.batch())?)?;
+        self.image(a, &digits, element)?.ok_or(Error::MissingConjugationKey)
+    }
+
+    fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {
+        let Some(switched) = self.keys.automorphism(digits, element)? else { return Ok(None) };
+        let head = a.poly.slice(0, a.batch())?.automorphism(element)?;
+        let poly = switched.mod_down(a.poly.limbs())?.accumulate_head(&head)?;
+        Ok(Some(Ciphertext { poly, ..a.clone() }))
+    }
+
+    /// Sums of `width` neighbouring slots: slot `i` becomes `x_i + x_(i+1) + ... + x_(i + width - 1)`, for a power of two.
+    ///
+    /// # Cost
+    /// `log2(width)` rotations, by 1, 2, 4, ...
+    /// # Errors
+    /// [`Error::InvalidParameter`] unless `width` is a power of two up to the slots; else as [`Self::rotate`].
+    pub fn inner_sum(&self, a: &Ciphertext, width: usize) -> Result<Ciphertext> {
+        if !width.is_power_of_two() || width > self.parameters.slots() {
+            let reason = format!("{width} is not a power of two up to {}", self.parameters.slots());
+            return Err(Error::InvalidParameter { what: "width", reason });
+        }
+        let mut sum = a.clone();
+        for k in 0..width.ilog2() {
+            sum = self.add(&sum, &self.rotate(&sum, 1 << k)?)?;
+        }
+        Ok(sum)
+    }
+
+    // --- batches ----------------------------------------------------------------------------
+
+    /// Mixes the vectors of a batch: vector `o` becomes `sum_i w[o][i] * vector i`, without rescaling.
+    ///
+    /// # Shape
+    /// A batch of as many vectors as the matrix has columns becomes one of as many as it has rows.
+    /// # Level and scale
+    /// The level stays, the scale becomes the product of both.
+    /// # Cost
+    /// One dispatch, `rows * columns` multiplications a word, no transform.
+    /// # Errors
+    /// [`Error::ShapeMismatch`]; [`Error::LevelTooHigh`] for weights encoded below the ciphertext's level.
+    pub fn combine(&self, a: &Ciphertext, weights: &DeviceWeights) -> Result<Ciphertext> {
+        self.mine("combine", a)?;
+        Self::same_batch("combine", weights.columns, a.batch())?;
+        if weights.level < a.level {
+            return Err(Error::LevelTooHigh { op: "combine", wanted: a.level.0, available: weights.level.0 });
+        }
+        let poly = a.poly.combine(&weights.weights, weights.rows, a.components)?;
+        Ok(Ciphertext { poly, scale: a.scale * weights.scale, ..a.clone() })
+    }
+
+    pub(super) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+}

@@ -1,0 +1,33 @@
+//! Leveled CKKS: approximate arithmetic on encrypted vectors of complex numbers.
+//!
+//! A client makes [`Parameters`], a [`KeyGenerator`], and encrypts with an [`Encryptor`]. A server holds an [`Evaluator`] on a
+//! [`crate::Device`] with [`crate::rlwe::EvaluationKeys`] and computes on [`Ciphertext`]s. [`HostCiphertext`] is what travels
+//! between them, and the client's [`Decryptor`] reads the answer.
+//!
+//! A ciphertext holds a *batch* of vectors of `N/2` slots, so that one operation acts on many. Its memory is
+//! `[component][batch][limb][N]` in evaluation form.
+//!
+//! *Levels and scales.* A ciphertext at level `l` can be rescaled `l` times. Each level has its own scale
+//! ([`Parameters::scale_at`]), close to `2^scale_bits` and tracked exactly: two values at the same level that were made by
+//! [`crate::circuit::Evaluator`] operations can always be added.
+//!
+//! *Security.* Decrypted values are approximations whose error depends on the secret. Decryptions that leave the key owner leak the key
+//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes.
+//!
+//! # Source
+//! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
+
+mod ciphertext;
+mod client;
+mod encoder;
+mod evaluator;
+mod parameters;
+mod precision;
+mod reading;
+
+pub use ciphertext::{Ciphertext, HostCiphertext};
+pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
+pub use encoder::{Encoder, Plaintext};
+pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
+pub use parameters::{Builder, Parameters, Security};
+pub use precision::Precision;

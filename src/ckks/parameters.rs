@@ -1,0 +1,483 @@
+//! Parameters from what the user wants: slots, levels, scale, security.
+
+use crate::error::{Error, Result};
+use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below, ntt_primes_near};
+use crate::rlwe;
+use crate::units::{Level, LimbCount, LogN};
+use std::sync::Arc;
+
+/// Bits of classical security, for a uniform ternary secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Security {
+    /// 128 bits.
+    Bits128,
+    /// 192 bits.
+    Bits192,
+    /// 256 bits.
+    Bits256,
+}
+
+impl Security {
+    /// The number of bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Bits128 => 128,
+            Self::Bits192 => 192,
+            Self::Bits256 => 256,
+        }
+    }
+
+    /// Largest `log2(QP)` for a ring dimension; `None` where the guidelines have no entry.
+    ///
+    /// # Source
+    /// Security guidelines 2024, ePrint 2024/463, Table 5.2.
+    pub fn max_log_qp(self, log_n: LogN) -> Option<u32> {
+        let row: [u32; 3] = match log_n.get() {
+            10 => [26, 0, 0],
+            11 => [53, 36, 27],
+            12 => [106, 73, 56],
+            13 => [214, 147, 114],
+            14 => [430, 297, 230],
+            15 => [868, 597, 462],
+            16 => [1747, 1199, 929],
+            17 => [3523, 2411, 1866],
+            _ => [0; 3],
+        };
+        let max = row[match self {
+            Self::Bits128 => 0,
+            Self::Bits192 => 1,
+            Self::Bits256 => 2,
+        }];
+        (max > 0).then_some(max)
+    }
+}
+
+/// A parameter set: ring, modulus chain, scales, special primes. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Parameters(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rlwe: rlwe::Parameters,
+    embedding: Embedding,
+    /// Limbs alive at each level: the only bridge from levels to limbs.
+    limbs_at: Vec<LimbCount>,
+    /// Scale of each level.
+    scale_at: Vec<f64>,
+    scale_bits: u32,
+}
+
+/// What the user wants of [`Parameters`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    log_n: Option<u32>,
+    levels: u32,
+    scale_bits: u32,
+    headroom_bits: u32,
+    digits: Option<u32>,
+    security: Security,
+}
+
+impl Parameters {
+    /// Starts from: the smallest ring that is secure, 3 levels, scale `2^28`, 128 bits of security.
+    pub fn builder() -> Builder {
+        Builder {
+            log_n: None,
+            levels: 3,
+            scale_bits: 28,
+            headroom_bits: 10,
+            digits: None,
+            security: Security::Bits128,
+        }
+    }
+
+    /// `N = 2^13`, 3 levels at scale `2^28`: shallow circuits, the smallest ciphertexts.
+    ///
+    /// # Errors
+    /// None in practice; the set is checked like any other.
+    pub fn n13() -> Result<Self> {
+        Self::builder().log_n(13).levels(3).scale_bits(28).build()
+    }
+
+    /// `N = 2^14`, 9 levels at scale `2^29`.
+    ///
+    /// # Errors
+    /// As [`Self::n13`].
+    pub fn n14() -> Result<Self> {
+        Self::builder().log_n(14).levels(9).scale_bits(29).build()
+    }
+
+    /// `N = 2^15`, 10 levels at scale `2^50` (two limbs a level).
+    ///
+    /// # Errors
+    /// As [`Self::n13`].
+    pub fn n15() -> Result<Self> {
+        Self::builder().log_n(15).levels(10).scale_bits(50).build()
+    }
+
+    /// `N = 2^16`, 20 levels at scale `2^56` (two limbs a level).
+    ///
+    /// # Errors
+    /// As [`Self::n13`].
+    pub fn n16() -> Result<Self> {
+        Self::builder().log_n(16).levels(20).scale_bits(56).build()
+    }
+
+    /// Ring dimension.
+    pub fn log_n(&self) -> LogN {
+        self.0.rlwe.tables().log_n()
+    }
+
+    /// Complex numbers in a vector: `N/2`.
+    pub fn slots(&self) -> usize {
+        self.log_n().slots()
+    }
+
+    /// The level of a fresh ciphertext.
+    pub fn max_level(&self) -> Level {
+        Level(u32::try_from(self.0.limbs_at.len() - 1).expect("few levels"))
+    }
+
+    /// Limbs alive at a level.
+    ///
+    /// # Errors
+    /// [`Error::LevelTooHigh`].
+    pub fn limbs_at(&self, level: Level) -> Result<LimbCount> {
+        self.0.limbs_at.get(level.0 as usize).copied().ok_or_else(|| self.too_high("limbs_at", level))
+    }
+
+    /// The scale of a level.
+    ///
+    /// # Errors
+    /// [`Error::LevelTooHigh`].
+    pub fn scale_at(&self, level: Level) -> Result<f64> {
+        self.0.scale_at.get(level.0 as usize).copied().ok_or_else(|| self.too_high("scale_at", level))
+    }
+
+    fn too_high(&self, op: &'static str, level: Level) -> Error {
+        Error::LevelTooHigh { op, wanted: level.0, available: self.max_level().0 }
+    }
+
+    /// The wanted bits of scale.
+    pub fn scale_bits(&self) -> u32 {
+        self.0.scale_bits
+    }
+
+    /// `log2(Q)` at a level.
+    ///
+    /// # Errors
+    /// [`Error::LevelTooHigh`].
+    pub fn log_q_at(&self, level: Level) -> Result<f64> {
+        let limbs = self.limbs_at(level)?.0 as usize;
+        Ok(self.moduli()[..limbs].iter().map(|&q| f64::from(q).log2()).sum())
+    }
+
+    /// `log2(Q)` of the whole chain.
+    pub fn log_q(&self) -> f64 {
+        let chain = self.0.rlwe.chain().0 as usize;
+        self.moduli()[..chain].iter().map(|&q| f64::from(q).log2()).sum()
+    }
+
+    /// `log2(QP)`: chain and special primes, what security depends on.
+    pub fn log_qp(&self) -> f64 {
+        self.moduli().iter().map(|&q| f64::from(q).log2()).sum()
+    }
+
+    /// All primes: the chain, then the special ones.
+    pub fn moduli(&self) -> Vec<u32> {
+        self.0.rlwe.tables().primes().iter().map(crate::math::Prime::q).collect()
+    }
+
+    /// The strongest row of the security table that the parameters meet; `None` for a toy.
+    pub fn security(&self) -> Option<Security> {
+        let fits = |s: &Security| s.max_log_qp(self.log_n()).is_some_and(|max| self.log_qp() <= f64::from(max));
+        [Security::Bits256, Security::Bits192, Security::Bits128].into_iter().find(fits)
+    }
+
+    /// The ring-level set-up.
+    pub fn rlwe(&self) -> &rlwe::Parameters {
+        &self.0.rlwe
+    }
+
+    pub(crate) fn embedding(&self) -> &Embedding {
+        &self.0.embedding
+    }
+
+    /// Whether both are one parameter set.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Display for Parameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let security = self.security().map_or("insecure (toy)".into(), |s| format!("{}-bit security", s.bits()));
+        write!(
+            f,
+            "CKKS N = 2^{}, {} levels of scale 2^{}, log QP = {:.1} ({} + {} limbs, {} digits), {security}",
+            self.log_n().get(),
+            self.max_level().0,
+            self.0.scale_bits,
+            self.log_qp(),
+            self.0.rlwe.chain().0,
+            self.0.rlwe.special().0,
+            self.0.rlwe.digits(self.0.rlwe.chain()).len(),
+        )
+    }
+}
+
+impl Builder {
+    /// Ring dimension `N = 2^log_n`. Without it the smallest secure one is taken.
+    pub fn log_n(mut self, log_n: u32) -> Self {
+        self.log_n = Some(log_n);
+        self
+    }
+
+    /// At least this many slots, when `log_n` is not given.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.log_n = Some(slots.next_power_of_two().trailing_zeros().saturating_add(1).max(LogN::MIN));
+        self
+    }
+
+    /// Multiplications in a row.
+    pub fn levels(mut self, levels: u32) -> Self {
+        self.levels = levels;
+        self
+    }
+
+    /// Bits of scale: 26 to 30 (one limb a level) or 40 to 58 (two limbs a level).
+    pub fn scale_bits(mut self, bits: u32) -> Self {
+        self.scale_bits = bits;
+        self
+    }
+
+    /// Bits that the last level keeps above the scale, sign included: results may reach `2^(bits - 1)`. Default 10.
+    pub fn headroom_bits(mut self, bits: u32) -> Self {
+        self.headroom_bits = bits;
+        self
+    }
+
+    /// Digits of key switching: fewer are faster and take more special primes. Without it the cheapest secure number is taken.
+    pub fn digits(mut self, digits: u32) -> Self {
+        self.digits = Some(digits);
+        self
+    }
+
+    /// Wanted security.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
+    /// Finds primes and checks the security table.
+    ///
+    /// # Errors
+    /// [`Error::Insecure`] when no digit count fits the table, [`Error::NoPrimes`], [`Error::InvalidParameter`].
+    pub fn build(self) -> Result<Parameters> {
+        let Some(log_n) = self.log_n else {
+            let mut last = None;
+            for log_n in LogN::MIN..=LogN::MAX {
+                match self.clone().log_n(log_n).build() {
+                    Err(error @ (Error::Insecure { .. } | Error::NoPrimes { .. })) => last = Some(error),
+                    done => return done,
+                }
+            }
+            return Err(last.unwrap_or(Error::InvalidParameter { what: "log_n", reason: "no ring fits".into() }));
+        };
+        let log_n = LogN::new(log_n)?;
+        self.assemble(log_n, self.security.max_log_qp(log_n).unwrap_or(0))
+    }
+
+    /// As [`Self::build`] without the security table: **toy parameters for tests**, which protect nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoPrimes`], [`Error::InvalidParameter`].
+    pub fn insecure_build(self) -> Result<Parameters> {
+        let log_n = LogN::new(self.log_n.unwrap_or(LogN::MIN))?;
+        self.assemble(log_n, u32::MAX)
+    }
+
+    fn assemble(&self, log_n: LogN, max_log_qp: u32) -> Result<Parameters> {
+        let chain = Chain::find(self, log_n)?;
+        let limbs = u32::try_from(chain.moduli.len()).expect("few limbs");
+        let bits = |list: &[u32]| list.iter().map(|&q| f64::from(q).log2()).sum::<f64>();
+        let mut best: Option<(u32, Vec<u32>, u32)> = None;
+        let mut smallest = f64::INFINITY;
+        let sizes: Vec<u32> = match self.digits {
+            Some(0) => return Err(Error::InvalidParameter { what: "digits", reason: "at least one is needed".into() }),
+            Some(digits) => vec![limbs.div_ceil(digits)],
+            None => (1..=limbs.min(12)).collect(),
+        };
+        for size in sizes {
+            let digit = chain.moduli.chunks(size as usize).map(bits).fold(0.0, f64::max);
+            let mut special = Vec::new();
+            let mut free = ntt_primes_below(Modulus::LIMIT, log_n).filter(|q| !chain.moduli.contains(q));
+            while bits(&special) < digit {
+                special.push(free.next().ok_or(Error::NoPrimes { log_n: log_n.get(), bits: 30.0 })?);
+            }
+            let log_qp = bits(&chain.moduli) + bits(&special);
+            smallest = smallest.min(log_qp);
+            if special.len() > 12 || log_qp > f64::from(max_log_qp) {
+                continue;
+            }
+            // NTTs of a multiplication with relinearization and rescale.
+            let count = u32::try_from(special.len()).expect("at most 12");
+            let cost = limbs + limbs.div_ceil(size) * (limbs + count - size) + 2 * (limbs + count);
+            if best.as_ref().is_none_or(|(_, _, least)| cost < *least) {
+                best = Some((size, special, cost));
+            }
+        }
+        let Some((size, special, _)) = best else {
+            return Err(Error::Insecure {
+                log_n: log_n.get(),
+                log_qp: smallest,
+                max: max_log_qp,
+                security: self.security.bits(),
+            });
+        };
+        let moduli: Vec<u32> = chain.moduli.iter().chain(&special).copied().collect();
+        let tables = Arc::new(RingTables::new(log_n, &moduli)?);
+        Ok(Parameters(Arc::new(Inner {
+            rlwe: rlwe::Parameters::new(tables, LimbCount(limbs), size)?,
+            embedding: Embedding::new(log_n),
+            limbs_at: chain.limbs_at,
+            scale_at: chain.scale_at,
+            scale_bits: self.scale_bits,
+        })))
+    }
+}
+
+/// The modulus chain, lowest limbs first.
+struct Chain {
+    moduli: Vec<u32>,
+    limbs_at: Vec<LimbCount>,
+    scale_at: Vec<f64>,
+}
+
+impl Chain {
+    /// From the top level down: the primes of a level are those nearest to `scale^2 / nominal`, so that the next scale
+    /// `scale^2 / q` comes back to the nominal one and no error builds up along the chain.
+    fn find(wanted: &Builder, log_n: LogN) -> Result<Self> {
+        let bits = wanted.scale_bits;
+        let limbs_a_level = match bits {
+            26..=30 => 1,
+            40..=58 => 2,
+            _ => {
+                let reason = format!("{bits} bits; 26..=30 takes one limb a level, 40..=58 two");
+                return Err(Error::InvalidParameter { what: "scale_bits", reason });
+            }
+        };
+        if wanted.levels > 200 || !(2..=60).contains(&wanted.headroom_bits) {
+            let reason = format!("{} levels, {} bits of headroom", wanted.levels, wanted.headroom_bits);
+            return Err(Error::InvalidParameter { what: "levels (at most 200) or headroom_bits (2 to 60)", reason });
+        }
+        let no_primes = |bits: f64| Error::NoPrimes { log_n: log_n.get(), bits };
+        let mut used: Vec<u32> = Vec::new();
+        let nearest = |target: f64, used: &[u32]| -> Result<u32> {
+            let found = ntt_primes_near(target, log_n).find(|q| !used.contains(q));
+            found.filter(|&q| (f64::from(q) / target).log2().abs() < 0.5).ok_or(no_primes(target.log2()))
+        };
+        // Of two primes, the second makes up for the first: the best of a few pairs.
+        let pair = |target: f64, used: &[u32]| -> Result<Vec<u32>> {
+            let mut best: Option<(f64, Vec<u32>)> = None;
+            for first in ntt_primes_near(target.sqrt(), log_n).filter(|q| !used.contains(q)).take(16) {
+                let others: Vec<u32> = used.iter().copied().chain([first]).collect();
+                let Ok(second) = nearest(target / f64::from(first), &others) else { continue };
+                let off = (level_modulus(&[first, second]) / target).log2().abs();
+                if best.as_ref().is_none_or(|(least, _)| off < *least) {
+                    best = Some((off, vec![first, second]));
+                }
+            }
+            best.map(|(_, pair)| pair).ok_or(no_primes(target.log2() / 2.0))
+        };
+        // No prime lies above 2^30: a scale next to it must be a little lower for its chain to have primes on both sides.
+        let nominal = if bits == 30 {
+            let ceiling = ntt_primes_below(Modulus::LIMIT, log_n).nth(2 * wanted.levels as usize + 2);
+            f64::from(ceiling.ok_or(no_primes(30.0))?)
+        } else {
+            f64::from(bits).exp2()
+        };
+        let mut scale = nominal;
+        let mut scales = vec![scale];
+        let mut levels: Vec<Vec<u32>> = Vec::new();
+        for _ in 0..wanted.levels {
+            let target = scale * scale / nominal;
+            let primes = if limbs_a_level == 1 { vec![nearest(target, &used)?] } else { pair(target, &used)? };
+            used.extend(&primes);
+            scale = scale * scale / level_modulus(&primes);
+            scales.push(scale);
+            levels.push(primes);
+        }
+        let base_bits = f64::from(bits + wanted.headroom_bits);
+        let base_limbs = (base_bits / 29.9).ceil();
+        let limb_bits = (base_bits / base_limbs).max(f64::from(log_n.get() + 8));
+        let mut moduli = Vec::new();
+        while moduli.iter().map(|&q: &u32| f64::from(q).log2()).sum::<f64>() < base_bits - 0.5 {
+            // Small primes may be used up: larger ones serve as well.
+            let larger = (0..8).map(|extra| (limb_bits + f64::from(extra)).min(29.9));
+            let found = larger.map(|bits| nearest(bits.exp2(), &used)).find(Result::is_ok);
+            moduli.push(found.ok_or(no_primes(limb_bits))??);
+            used.extend(moduli.last());
+        }
+        let mut limbs_at = vec![LimbCount(u32::try_from(moduli.len()).expect("few limbs"))];
+        for primes in levels.iter().rev() {
+            moduli.extend(primes);
+            limbs_at.push(LimbCount(u32::try_from(moduli.len()).expect("few limbs")));
+        }
+        scales.reverse();
+        Ok(Self { moduli, limbs_at, scale_at: scales })
+    }
+}
+
+/// Product of the primes of one level, as rescaling divides the scale by it.
+pub(super) fn level_modulus(primes: &[u32]) -> f64 {
+    primes.iter().map(|&q| f64::from(q)).product()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_secure_and_their_scales_do_not_drift() {
+        for parameters in [Parameters::n13(), Parameters::n14(), Parameters::n15(), Parameters::n16()] {
+            let p = parameters.unwrap();
+            assert!(p.security() >= Some(Security::Bits128), "{p}");
+            let moduli = p.moduli();
+            for level in 1..=p.max_level().0 {
+                let range = p.limbs_at(Level(level - 1)).unwrap().0 as usize..p.limbs_at(Level(level)).unwrap().0 as usize;
+                let scale = p.scale_at(Level(level)).unwrap();
+                assert_eq!(scale * scale / level_modulus(&moduli[range]), p.scale_at(Level(level - 1)).unwrap());
+                assert!((scale.log2() - f64::from(p.scale_bits())).abs() < 0.1, "{p}: 2^{}", scale.log2());
+            }
+        }
+    }
+
+    #[test]
+    fn every_scale_and_long_chains_are_found() {
+        for (log_n, bits, levels) in [(13, 26, 3), (14, 30, 8), (15, 30, 18), (16, 30, 40), (16, 50, 25), (17, 58, 30), (15, 26, 15)] {
+            let p = Parameters::builder().log_n(log_n).scale_bits(bits).levels(levels).build().unwrap();
+            for level in 0..=levels {
+                assert!((p.scale_at(Level(level)).unwrap().log2() - f64::from(bits)).abs() < 0.3, "{p}");
+            }
+        }
+        let strong = Parameters::builder().levels(3).security(Security::Bits256).build().unwrap();
+        assert_eq!(strong.security(), Some(Security::Bits256));
+        assert_eq!(Parameters::builder().levels(3).build().unwrap().log_n().get(), 13);
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_met_say_why() {
+        let build = |b: Builder| b.build().unwrap_err();
+        assert!(matches!(build(Parameters::builder().log_n(12).levels(6)), Error::Insecure { log_n: 12, max: 106, .. }));
+        assert!(matches!(build(Parameters::builder().log_n(13).levels(3).digits(1)), Error::Insecure { .. }));
+        assert!(matches!(build(Parameters::builder().scale_bits(35)), Error::InvalidParameter { .. }));
+        assert!(matches!(build(Parameters::builder().levels(5000)), Error::InvalidParameter { .. }));
+        assert!(matches!(build(Parameters::builder().log_n(40)), Error::InvalidParameter { .. }));
+        assert!(matches!(build(Parameters::builder().digits(0)), Error::InvalidParameter { .. }));
+        assert!(matches!(build(Parameters::builder().slots(usize::MAX / 2 + 1)), Error::InvalidParameter { .. }));
+        let toy = Parameters::builder().log_n(11).levels(4).insecure_build().unwrap();
+        assert_eq!(toy.security(), None);
+        assert!(toy.to_string().contains("toy"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The encrypted reading of circuits: every value at its level's scale.
+
+use super::ciphertext::Ciphertext;
+use super::evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
+use crate::circuit::{self, Matrix};
+use crate::error::{Error, Result};
+use crate::units::Level;
+use num_complex::Complex64;
+
+impl Evaluator {
+    /// One level down, onto that level's scale: the tracked scale must agree with it.
+    fn settle(&self, op: &'static str, a: &Ciphertext) -> Result<Ciphertext> {
+        self.settled(op, self.rescale(a)?)
+    }
+
+    /// Replaces a tracked scale by the level's own, which it equals up to 64-bit rounding.
+    fn settled(&self, op: &'static str, mut a: Ciphertext) -> Result<Ciphertext> {
+        let scale = self.parameters.scale_at(a.level)?;
+        if (a.scale / scale - 1.0).abs() > 1e-9 {
+            return Err(Error::ScaleMismatch { op, left: a.scale.log2(), right: scale.log2() });
+        }
+        a.scale = scale;
+        Ok(a)
+    }
+
+    fn same_level(op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
+        if a.level == b.level {
+            Ok(())
+        } else {
+            Err(Error::LevelMismatch { op, left: a.level.0, right: b.level.0 })
+        }
+    }
+
+    fn encoded_for(op: &'static str, a: &Ciphertext, level: Level) -> Result<()> {
+        if a.level == level { Ok(()) } else { Err(Error::LevelMismatch { op, left: a.level.0, right: level.0 }) }
+    }
+}
+
+impl circuit::Evaluator for Evaluator {
+    type Value = Ciphertext;
+    type Plain = DevicePlaintext;
+    type Weights = DeviceWeights;
+
+    fn slots(&self) -> usize {
+        self.parameters.slots()
+    }
+
+    fn level(&self, value: &Ciphertext) -> Level {
+        value.level
+    }
+
+    fn batch(&self, value: &Ciphertext) -> usize {
+        value.batch() as usize
+    }
+
+    fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<DevicePlaintext> {
+        self.load_plaintext(&self.encoder().encode(vectors, level)?)
+    }
+
+    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<DeviceWeights> {
+        if level.0 == 0 {
+            return Err(Error::LevelExhausted { op: "combine", needed: 1, left: 0 });
+        }
+        self.load_weights(matrix, level)
+    }
+
+    fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        Self::same_level("add", a, b)?;
+        self.add(a, b)
+    }
+
+    fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        Self::same_level("sub", a, b)?;
+        self.sub(a, b)
+    }
+
+    fn neg(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.neg(a)
+    }
+
+    fn add_plain(&self, a: &Ciphertext, plain: &DevicePlaintext) -> Result<Ciphertext> {
+        Self::encoded_for("add_plain", a, plain.level())?;
+        self.add_plain(a, plain)
+    }
+
+    fn add_scalar(&self, a: &Ciphertext, x: f64) -> Result<Ciphertext> {
+        self.add_scalar(a, x)
+    }
+
+    fn mul_scalar(&self, a: &Ciphertext, x: f64) -> Result<Ciphertext> {
+        if a.level.0 == 0 {
+            return Err(Error::LevelExhausted { op: "mul_scalar", needed: 1, left: 0 });
+        }
+        self.settle("mul_scalar", &self.mul_scalar(a, x, self.parameters.scale_at(a.level)?)?)
+    }
+
+    fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        Self::same_level("mul", a, b)?;
+        self.settled("mul", self.mul(a, b)?)
+    }
+
+    fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.settled("square", self.square(a)?)
+    }
+
+    fn dot_plain(&self, terms: &[(&Ciphertext, &DevicePlaintext)]) -> Result<Ciphertext> {
+        if terms.iter().any(|(a, _)| a.level.0 == 0) {
+            return Err(Error::LevelExhausted { op: "dot_plain", needed: 1, left: 0 });
+        }
+        for (a, plain) in terms {
+            Self::encoded_for("dot_plain", a, plain.level())?;
+        }
+        self.settle("dot_plain", &self.dot_plain(terms)?)
+    }
+
+    fn rotate(&self, a: &Ciphertext, steps: i32) -> Result<Ciphertext> {
+        self.rotate(a, steps)
+    }
+
+    fn rotate_hoisted(&self, a: &Ciphertext, steps: &[i32]) -> Result<Vec<Ciphertext>> {
+        self.rotate_hoisted(a, steps)
+    }
+
+    fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.conjugate(a)
+    }
+
+    fn combine(&self, a: &Ciphertext, weights: &DeviceWeights) -> Result<Ciphertext> {
+        if a.level.0 == 0 {
+            return Err(Error::LevelExhausted { op: "combine", needed: 1, left: 0 });
+        }
+        Self::encoded_for("combine", a, weights.level())?;
+        self.settle("combine", &self.combine(a, weights)?)
+    }
+
+    fn drop_to(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext> {
+        self.drop_to(a, level)
+    }
+}
