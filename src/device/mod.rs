@@ -12,7 +12,6 @@ mod buffer;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
-#[cfg(feature = "gpu")]
 mod program;
 mod queue;
 
