@@ -13,12 +13,14 @@
 //! Encrypted weights, training, and activations that are not polynomials.
 
 mod compile;
+mod deploy;
 mod file;
 mod layer;
 mod model;
 mod packing;
 
 pub use compile::CompiledModel;
+pub use deploy::{Client, Deployment, Server};
 pub use layer::Layer;
 pub use model::Model;
 pub use packing::{Packing, pack_inputs, unpack_outputs};
