@@ -2,7 +2,7 @@
 
 use super::parameters::Parameters;
 use crate::error::{Error, Result};
-use crate::math::{Modulus, balanced_digits_to_f64, simd};
+use crate::math::{balanced_digits_to_f64, rows};
 use crate::units::{Level, LimbCount};
 use num_complex::Complex64;
 use rayon::prelude::*;
@@ -102,11 +102,8 @@ impl Encoder {
         let rows = words.par_chunks_mut(limbs * n).zip(vectors).enumerate();
         rows.try_for_each(|(index, (words, vector))| {
             let mut coefficients = Zeroizing::new(self.parameters.embedding().to_coefficients(vector));
-            let mut largest = 0f64;
-            for c in coefficients.iter_mut() {
-                *c = (*c * scale).round_ties_even();
-                largest = largest.max(c.abs());
-            }
+            rows::round_scaled(&mut coefficients, scale);
+            let largest = coefficients.iter().fold(0f64, |max, c| max.max(c.abs()));
             if largest >= limit {
                 return Err(Error::BadValue { index, reason: "too large for the modulus at this level and scale" });
             }
@@ -137,11 +134,10 @@ impl Encoder {
     /// Slots of decrypted coefficients `[batch][limb][N]`.
     pub(super) fn decode(&self, coefficients: &[u32], limbs: LimbCount, scale: f64) -> Vec<Vec<Complex64>> {
         let primes = &self.parameters.rlwe().tables().primes()[..limbs.0 as usize];
-        let moduli: Vec<Modulus> = primes.iter().map(crate::math::Prime::modulus).collect();
         coefficients
-            .par_chunks(moduli.len() * self.parameters.log_n().degree())
+            .par_chunks(primes.len() * self.parameters.log_n().degree())
             .map(|words| {
-                let mut values = Zeroizing::new(balanced_digits_to_f64(words, &moduli));
+                let mut values = Zeroizing::new(balanced_digits_to_f64(words, primes));
                 values.iter_mut().for_each(|v| *v /= scale);
                 self.parameters.embedding().to_slots(&values)
             })
@@ -153,8 +149,7 @@ impl Encoder {
 #[expect(clippy::cast_possible_truncation, reason = "rounded and within the integer's range")]
 fn reduce_row(coefficients: &[f64], largest: f64, prime: &crate::math::Prime, out: &mut [u32]) {
     if largest < 62f64.exp2() {
-        let r = prime.reducer();
-        simd(|| out.iter_mut().zip(coefficients).for_each(|(o, c)| *o = r.signed(*c as i64)));
+        rows::reduce_f64(prime.reducer(), out, coefficients);
     } else {
         // Beyond 2^62 an f64 is an integer mantissa times a power of two.
         let m = prime.modulus();

@@ -511,9 +511,9 @@ impl Evaluator {
     }
 
     fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {
-        let Some(switched) = self.keys.automorphism(digits, element)? else { return Ok(None) };
-        let head = a.poly.slice(0, a.batch())?.automorphism(element)?;
-        let poly = switched.mod_down(a.poly.limbs())?.accumulate_head(&head)?;
+        let Some(switched) = self.keys.to_inverse_image(digits, element)? else { return Ok(None) };
+        let head = a.poly.slice(0, a.batch())?;
+        let poly = switched.mod_down(a.poly.limbs())?.accumulate_head(&head)?.automorphism(element)?;
         Ok(Some(Ciphertext { poly, ..a.clone() }))
     }
 

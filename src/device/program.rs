@@ -96,10 +96,10 @@ pub enum Op {
     /// over all of `basis`. Limb `l` of digit `d` is `evaluations[b][l]` if the digit contains `l`, else the forward NTT of
     /// the digit's limbs of `coefficients` converted to the prime of `l` as in [`Op::BasisExtend`].
     Decompose { dst: View, coefficients: View, evaluations: View, digits: Arc<[Digit]>, basis: Basis },
-    /// `dst[c][b] = sum_d A_g(digits[d][b]) * key[d][c]` for the components `c = 0, 1`, with `A_g` as in [`Op::Automorphism`].
-    /// `dst` has `2B` polynomials (component-major), `digits` has `D * B` (digit-major); buffer `key[d]` has 2
-    /// polynomials, whose limb `rows[l]` belongs to limb `l`.
-    GadgetDot { dst: View, digits: View, key: Arc<[Buffer]>, rows: Basis, element: GaloisElement, basis: Basis },
+    /// `dst[c][b] = sum_d digits[d][b] * key[d][c]` for the components `c = 0, 1`. `dst` has `2B` polynomials
+    /// (component-major), `digits` has `D * B` (digit-major); buffer `key[d]` has 2 polynomials, whose limb `rows[l]`
+    /// belongs to limb `l`.
+    GadgetDot { dst: View, digits: View, key: Arc<[Buffer]>, rows: Basis, basis: Basis },
     /// `dst = round(src / D)` with `D` the product of the primes in `dropped`, in evaluation form. `src` has the limbs of
     /// `kept`, then those of `dropped`: `dst = (src - NTT(extend(INTT(src over dropped)))) * D^-1` over `kept`,
     /// the conversion as in [`Op::BasisExtend`]. A rescale drops the last limbs of the chain, the end of a key switch the
@@ -277,7 +277,13 @@ impl Check<'_> {
         }
         match self.op {
             Op::Zero { .. } => Ok(()),
-            Op::Copy { src, .. } | Op::Automorphism { src, .. } => self.repeats(dst, src, dst.limbs),
+            Op::Copy { src, .. } => self.repeats(dst, src, dst.limbs),
+            Op::Automorphism { src, element, .. } => {
+                self.ensure(element.get() % 2 == 1 && element.get() < 2 << dst.buffer.shape().log_n, || {
+                    format!("{} is no Galois element", element.get())
+                })?;
+                self.repeats(dst, src, dst.limbs)
+            }
             Op::Add { a, b, basis, .. }
             | Op::Sub { a, b, basis, .. }
             | Op::Mul { a, b, basis, .. }
@@ -325,11 +331,8 @@ impl Check<'_> {
                     format!("{} polynomials for {} digits of {batch}", dst.polys, digits.len())
                 })
             }
-            Op::GadgetDot { digits, key, rows, element, basis, .. } => {
+            Op::GadgetDot { digits, key, rows, basis, .. } => {
                 self.over(basis, &[dst, digits])?;
-                self.ensure(element.get() % 2 == 1 && element.get() < 2 << dst.buffer.shape().log_n, || {
-                    format!("{} is no Galois element", element.get())
-                })?;
                 let batch = dst.polys / 2;
                 let expected = batch as usize * key.len();
                 self.ensure(dst.polys.is_multiple_of(2) && !key.is_empty() && digits.polys as usize == expected, || {

@@ -7,12 +7,13 @@ mod modulus;
 mod primes;
 mod reduce;
 mod rns;
+pub(crate) mod rows;
 mod sampling;
 mod tables;
 
 pub use embedding::Embedding;
 pub use modulus::Modulus;
-pub(crate) use reduce::{Reducer, simd};
+pub(crate) use reduce::Reducer;
 pub use primes::{is_prime, ntt_primes_below, ntt_primes_near};
 pub use rns::{balanced_digits_to_f64, Extension};
 pub use sampling::{Csprng, Seed};

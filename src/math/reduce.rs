@@ -103,12 +103,6 @@ impl Reducer {
     }
 }
 
-/// Runs `f` compiled for the host's widest vectors.
-#[inline(always)]
-pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

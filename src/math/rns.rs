@@ -1,6 +1,10 @@
 //! Residue number systems: centred base conversion, and residues back to numbers.
 
 use super::modulus::Modulus;
+use super::rows::{self, PRODUCTS, TILE};
+use super::tables::Prime;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 /// Constants that convert a number given modulo the primes `q_i` (their product is `D`) to its residues modulo the
 /// primes `t_j`.
@@ -67,52 +71,52 @@ impl Extension {
 ///
 /// # Source
 /// Garner's algorithm with digits in `(-q/2, q/2)`.
-pub fn balanced_digits_to_f64(residues: &[u32], moduli: &[Modulus]) -> Vec<f64> {
-    use rayon::prelude::*;
-    let n = residues.len() / moduli.len();
-    // prefix[l][k] = q_0 ... q_{k-1} mod q_l, inverse[l] = 1 / (q_0 ... q_{l-1}) mod q_l
-    let prefix: Vec<Vec<u32>> = moduli
+pub fn balanced_digits_to_f64(residues: &[u32], primes: &[Prime]) -> Vec<f64> {
+    let n = residues.len() / primes.len();
+    // prefix[l][k] = q_0 ... q_(k-1) mod q_l for k <= l; the last one's inverse gives digit l.
+    let prefix: Vec<Vec<u32>> = primes
         .iter()
         .enumerate()
-        .map(|(l, &m)| {
-            moduli[..l]
-                .iter()
-                .scan(1, |acc, q| {
-                    let now = *acc;
-                    *acc = m.mul(now, q.get() % m.get());
-                    Some(now)
-                })
-                .collect()
+        .map(|(l, prime)| {
+            let m = prime.modulus();
+            let products = primes[..l].iter().scan(1, |acc, p| {
+                *acc = m.mul(*acc, p.q() % m.get());
+                Some(*acc)
+            });
+            std::iter::once(1).chain(products).collect()
         })
         .collect();
-    let inverse: Vec<u32> = moduli
+    let weight: Vec<f64> = primes
         .iter()
-        .enumerate()
-        .map(|(l, &m)| m.inv(moduli[..l].iter().fold(1, |acc, q| m.mul(acc, q.get() % m.get()))))
-        .collect();
-    let weight: Vec<f64> = moduli
-        .iter()
-        .scan(1.0, |acc, q| {
+        .scan(1.0, |acc, p| {
             let now = *acc;
-            *acc *= f64::from(q.get());
+            *acc *= f64::from(p.q());
             Some(now)
         })
         .collect();
-    const CHUNK: usize = 1024;
     let mut out = vec![0.0; n];
-    out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
-        let mut digits: Vec<i32> = vec![0; moduli.len()];
-        for (k, out) in out.iter_mut().enumerate() {
-            for (l, &m) in moduli.iter().enumerate() {
-                let known: i64 = digits[..l].iter().zip(&prefix[l]).fold(0, |acc, (&d, &w)| {
-                    (acc + i64::from(d) * i64::from(w)) % i64::from(m.get())
-                });
-                let rest = i64::from(residues[l * n + chunk * CHUNK + k]) - known;
-                let digit = m.mul(m.reduce_signed(i128::from(rest)), inverse[l]);
-                let centred = i64::from(digit) - if digit > m.get() / 2 { i64::from(m.get()) } else { 0 };
-                digits[l] = i32::try_from(centred).expect("half of a 30-bit modulus");
+    out.par_chunks_mut(TILE).enumerate().for_each(|(tile, out)| {
+        let span = tile * TILE..tile * TILE + out.len();
+        let mut digits = Zeroizing::new(vec![0u32; primes.len() * TILE]);
+        let mut sums = Zeroizing::new([0u64; TILE]);
+        for (l, prime) in primes.iter().enumerate() {
+            let (r, m) = (prime.reducer(), prime.modulus());
+            let (known, rest) = digits.split_at_mut(l * TILE);
+            sums.fill(0);
+            for (k, digit) in known.chunks_exact(TILE).enumerate() {
+                let (w, q) = (prefix[l][k], primes[k].q());
+                rows::accumulate_balanced(&mut *sums, digit, q, w, m.neg(m.mul(w, q % m.get())));
+                if (k + 1).is_multiple_of(PRODUCTS / 2) {
+                    rows::fold(r, &mut *sums);
+                }
             }
-            *out = digits.iter().zip(&weight).rev().fold(0.0, |acc, (&d, w)| f64::from(d).mul_add(*w, acc));
+            let digit = &mut rest[..out.len()];
+            rows::finish(r, digit, &*sums);
+            let inverse = m.inv(prefix[l][l]);
+            rows::sub_from_scale(r, digit, &residues[l * n..][span.clone()], inverse, m.shoup(inverse));
+        }
+        for (l, digit) in digits.chunks_exact(TILE).enumerate().rev() {
+            rows::add_balanced(out, digit, primes[l].q(), weight[l]);
         }
     });
     out
@@ -121,7 +125,7 @@ pub fn balanced_digits_to_f64(residues: &[u32], moduli: &[Modulus]) -> Vec<f64> 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::math::ntt_primes_near;
+    use crate::math::{Prime, ntt_primes_near};
     use crate::units::LogN;
     use num_bigint::BigInt;
     use proptest::prelude::*;
@@ -145,6 +149,10 @@ pub(crate) mod tests {
 
     fn moduli(bits: f64, count: usize) -> Vec<Modulus> {
         ntt_primes_near(bits.exp2(), LogN::new(12).unwrap()).take(count).map(Modulus::new).collect()
+    }
+
+    fn primes(bits: f64, count: usize) -> Vec<Prime> {
+        moduli(bits, count).into_iter().map(|m| Prime::new(m.get(), LogN::new(12).unwrap()).unwrap()).collect()
     }
 
     proptest! {
@@ -182,17 +190,17 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn numbers_come_back_from_residues(value in -(1i128 << 100)..(1i128 << 100), limbs in 4usize..8) {
-            let q = moduli(29.0, limbs);
-            let residues: Vec<u32> = q.iter().map(|m| m.reduce_signed(value)).collect();
+        fn numbers_come_back_from_residues(value in -(1i128 << 100)..(1i128 << 100), limbs in 4usize..20) {
+            let q = primes(29.0, limbs);
+            let residues: Vec<u32> = q.iter().map(|p| p.modulus().reduce_signed(value)).collect();
             let got = balanced_digits_to_f64(&residues, &q)[0];
             prop_assert!((got - value as f64).abs() <= (value as f64).abs() * 1e-15);
         }
 
         #[test]
         fn small_numbers_come_back_exactly(value in -(1i64 << 53)..(1i64 << 53)) {
-            let q = moduli(27.0, 3);
-            let residues: Vec<u32> = q.iter().map(|m| m.reduce_signed(i128::from(value))).collect();
+            let q = primes(27.0, 3);
+            let residues: Vec<u32> = q.iter().map(|p| p.modulus().reduce_signed(i128::from(value))).collect();
             prop_assert_eq!(balanced_digits_to_f64(&residues, &q)[0], value as f64);
         }
     }

@@ -4,7 +4,8 @@ use super::modulus::Modulus;
 use crate::error::{Error, Result};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use super::rows::{self, TILE};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Seed of a generator. Wiped on drop, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -110,12 +111,10 @@ impl Csprng {
     /// Inversion of the cumulative distribution of the discrete Gaussian, tail cut at `12.8 sigma` (mass below `2^-119`),
     /// table rounded to 53 bits.
     pub fn gaussian(&mut self, out: &mut [i32]) {
-        let table = cumulative();
-        for out in out {
-            let draw = self.0.next_u64();
-            let (sign, level) = (i32::from((draw & 1) == 1), draw >> 1);
-            let magnitude: i32 = table.iter().map(|&t| i32::from(level >= t)).sum();
-            *out = (magnitude ^ -sign) + sign;
+        let mut draws = Zeroizing::new([0u64; TILE]);
+        for out in out.chunks_mut(TILE) {
+            self.0.fill_bytes(bytemuck::cast_slice_mut(&mut *draws));
+            rows::count_thresholds(out, &*draws, cumulative());
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Parameters;
 use super::secret::{SecretKey, small_to_evaluation};
 use crate::error::{Error, Result};
-use crate::math::{Csprng, Seed, simd};
+use crate::math::{Csprng, Seed, rows};
 use crate::units::LimbCount;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -118,12 +118,8 @@ impl PublicKey {
                 let e = small_to_evaluation(&e, primes);
                 let rows = out.par_chunks_mut(n).zip(key.par_chunks(n)).zip(u.par_chunks(n)).zip(e.par_chunks(n));
                 rows.zip(primes).for_each(|((((out, key), u), e), prime)| {
-                    let m = prime.reducer();
-                    simd(|| {
-                        for (((out, key), u), e) in out.iter_mut().zip(key).zip(u).zip(e) {
-                            *out = m.add(m.add(*out, *e), m.mul(*key, *u));
-                        }
-                    });
+                    rows::mul_add(prime.reducer(), out, Some(key), Some(u));
+                    rows::add(prime.reducer(), out, None, Some(e));
                 });
             }
         }
@@ -151,12 +147,7 @@ impl SecretKey {
             let e = small_to_evaluation(&e, primes);
             let rows = c0.par_chunks_mut(n).zip(a.par_chunks(n)).zip(e.par_chunks(n)).enumerate();
             rows.for_each(|(prime, ((c0, a), e))| {
-                let m = primes[prime].reducer();
-                simd(|| {
-                    for (((c0, a), e), s) in c0.iter_mut().zip(a).zip(e).zip(self.limb(prime)) {
-                        *c0 = m.sub(m.add(*c0, *e), m.mul(*a, *s));
-                    }
-                });
+                rows::mask(primes[prime].reducer(), c0, e, a, self.limb(prime));
             });
         }
         HostPair { limbs, batch, c0, c1: UniformHalf::Seeded(seed) }
@@ -183,14 +174,8 @@ impl SecretKey {
         let mut out = Zeroizing::new(vec![0; size]);
         out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
             let prime = &self.parameters().tables().primes()[row % limbs];
-            let (m, s) = (prime.reducer(), self.limb(row % limbs));
             for component in components.iter().rev() {
-                let words = &component[row * n..(row + 1) * n];
-                simd(|| {
-                    for ((out, c), s) in out.iter_mut().zip(words).zip(s) {
-                        *out = m.add(m.mul(*out, *s), *c);
-                    }
-                });
+                rows::horner(prime.reducer(), out, self.limb(row % limbs), &component[row * n..(row + 1) * n]);
             }
             prime.inverse(out);
         });

@@ -4,7 +4,7 @@ use super::Parameters;
 use super::encrypt::HostPair;
 use super::secret::SecretKey;
 use crate::error::{Error, Result};
-use crate::math::{Csprng, simd};
+use crate::math::{Csprng, rows};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -30,9 +30,8 @@ impl SwitchingKey {
                 if range.contains(&l) {
                     let m = primes[l].modulus();
                     let special = primes[chain.0 as usize..].iter().fold(1, |acc, p| m.mul(acc, p.q() % m.get()));
-                    let quotient = m.shoup(special);
-                    let r = primes[l].reducer();
-                    simd(|| out.iter_mut().zip(from).for_each(|(o, s)| *o = r.shoup(*s, special, quotient)));
+                    out.copy_from_slice(from);
+                    rows::scale(primes[l].reducer(), out, special, m.shoup(special));
                 }
             });
             words
@@ -92,7 +91,8 @@ impl EvaluationKeys {
                 });
             }
             if element != GaloisElement::IDENTITY && !galois.contains_key(&element) {
-                galois.insert(element, SwitchingKey::generate(secret, &secret.automorphism(element), rng));
+                let image = secret.automorphism(element.inverse(secret.parameters().tables().log_n()));
+                galois.insert(element, SwitchingKey::generate(&image, secret.words(), rng));
             }
         }
         Ok(Self { parameters: secret.parameters().clone(), relinearization, galois })
@@ -108,7 +108,7 @@ impl EvaluationKeys {
         self.relinearization.as_ref()
     }
 
-    /// The keys from `s(X^g)` to `s`.
+    /// For each `g` the key from `s` to `s(X^(1/g))`: after that switch the automorphism leads back to `s`.
     pub fn galois(&self) -> &BTreeMap<GaloisElement, SwitchingKey> {
         &self.galois
     }

@@ -1,7 +1,7 @@
 //! The secret key. It stays on the host, is wiped on drop, and prints as nothing.
 
 use super::Parameters;
-use crate::math::{Csprng, Prime, simd};
+use crate::math::{Csprng, Prime, rows};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -33,37 +33,42 @@ impl SecretKey {
         &self.parameters
     }
 
+    /// The secret in evaluation form over every prime.
+    pub(super) fn words(&self) -> &[u32] {
+        &self.words
+    }
+
     /// The secret modulo one prime, in evaluation form.
     pub(super) fn limb(&self, prime: usize) -> &[u32] {
         let n = self.parameters.tables().log_n().degree();
         &self.words[prime * n..(prime + 1) * n]
     }
 
-    /// `s^2` in the form of [`Self::limb`], for relinearization.
+    /// `s^2` in the form of [`Self::words`], for relinearization.
     pub(super) fn square(&self) -> Zeroizing<Vec<u32>> {
         let primes = self.parameters.tables().primes();
         let n = self.parameters.tables().log_n().degree();
         let mut out = Zeroizing::new(vec![0; self.words.len()]);
         out.par_chunks_mut(n).zip(self.words.par_chunks(n)).zip(primes).for_each(|((out, s), prime)| {
-            simd(|| out.iter_mut().zip(s).for_each(|(o, s)| *o = prime.reducer().mul(*s, *s)));
+            rows::mul(prime.reducer(), out, Some(s), Some(s));
         });
         out
     }
 
-    /// `s(X^g)` in the form of [`Self::limb`], for rotations.
-    pub(super) fn automorphism(&self, element: GaloisElement) -> Zeroizing<Vec<u32>> {
+    /// `s(X^g)` as a secret of its own, for rotations.
+    pub(super) fn automorphism(&self, element: GaloisElement) -> Self {
         let log_n = self.parameters.tables().log_n();
         let (n, bits) = (log_n.degree(), log_n.get());
         let reverse = |i: u32| i.reverse_bits() >> (32 - bits);
         let mask = (2u32 << bits) - 1;
-        let mut out = Zeroizing::new(vec![0; self.words.len()]);
-        out.par_chunks_mut(n).zip(self.words.par_chunks(n)).for_each(|(out, s)| {
+        let mut words = Zeroizing::new(vec![0; self.words.len()]);
+        words.par_chunks_mut(n).zip(self.words.par_chunks(n)).for_each(|(out, s)| {
             for (i, out) in (0u32..).zip(out) {
                 let exponent = element.get().wrapping_mul(2 * reverse(i) + 1) & mask;
                 *out = s[reverse(exponent >> 1) as usize];
             }
         });
-        out
+        Self { parameters: self.parameters.clone(), words }
     }
 }
 

@@ -103,19 +103,20 @@ impl KeySwitcher {
     /// [`Error::MissingRelinearizationKey`].
     pub fn relinearize(&self, digits: &Digits) -> Result<RnsPoly<Evaluation>> {
         let key = self.keys.relinearization.as_ref().ok_or(Error::MissingRelinearizationKey)?;
-        self.dot(digits, key, GaloisElement::IDENTITY)
+        self.dot(digits, key)
     }
 
-    /// `P` times the image of the polynomials under the automorphism, from under `s(X^g)` to pairs under `s`, as
-    /// [`Self::relinearize`]; `None` without a key for it.
+    /// `P` times the polynomials, from under `s` to pairs under `s(X^(1/g))`, as [`Self::relinearize`]; `None` without a key for
+    /// it. The automorphism `X -> X^g` of the divided pair is then under `s`: permuting two polynomials at the end is cheaper
+    /// than permuting every digit on the way.
     ///
     /// # Errors
     /// Device failures.
-    pub fn automorphism(&self, digits: &Digits, element: GaloisElement) -> Result<Option<RnsPoly<Evaluation>>> {
-        self.keys.galois.get(&element).map(|key| self.dot(digits, key, element)).transpose()
+    pub fn to_inverse_image(&self, digits: &Digits, element: GaloisElement) -> Result<Option<RnsPoly<Evaluation>>> {
+        self.keys.galois.get(&element).map(|key| self.dot(digits, key)).transpose()
     }
 
-    fn dot(&self, digits: &Digits, key: &Arc<[Buffer]>, element: GaloisElement) -> Result<RnsPoly<Evaluation>> {
+    fn dot(&self, digits: &Digits, key: &Arc<[Buffer]>) -> Result<RnsPoly<Evaluation>> {
         let basis = self.parameters.extended(digits.limbs);
         let count = digits.buffer.shape().batch / digits.batch;
         let view = self.ring.alloc(2 * digits.batch, &basis)?.view();
@@ -124,7 +125,6 @@ impl KeySwitcher {
             digits: digits.buffer.view(),
             key: key[..count as usize].into(),
             rows: Basis::new(basis.primes().iter().copied()),
-            element,
             basis: basis.clone(),
         })?;
         Ok(RnsPoly::over(&self.ring, &basis, view))

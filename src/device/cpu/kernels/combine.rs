@@ -4,13 +4,8 @@ use super::{CpuRing, Source, memory, row, rows_mut};
 use crate::device::buffer::View;
 use crate::device::program::Basis;
 use crate::error::Result;
-use crate::math::simd;
+use crate::math::rows::{self, PRODUCTS, TILE};
 use rayon::prelude::*;
-
-/// Words of a tile: the sums of one output and the tile of every input stay in cache.
-const TILE: usize = 512;
-/// Products of two residues that a 64-bit sum can hold beside one residue.
-const PRODUCTS: usize = 15;
 
 /// `dst[c][o] = sum_i weights[o][i] src[c][i]`.
 pub(super) fn run(
@@ -39,16 +34,14 @@ pub(super) fn run(
             for (o, out) in outs.iter_mut().enumerate() {
                 sums.fill(0);
                 for i in 0..inputs {
-                    let w = u64::from(row(&scalars, weights, o * inputs + i, limb)[0]);
+                    let w = row(&scalars, weights, o * inputs + i, limb)[0];
                     let input = &source.other(component * inputs + i, limb)[span.clone()];
-                    simd(|| {
-                        sums.iter_mut().zip(input).for_each(|(s, x)| *s += u64::from(*x) * w);
-                        if (i + 1) % (PRODUCTS - 1) == 0 {
-                            sums.iter_mut().for_each(|s| *s = u64::from(r.wide(*s)));
-                        }
-                    });
+                    rows::accumulate_scaled(&mut sums, input, w);
+                    if (i + 1) % (PRODUCTS - 1) == 0 {
+                        rows::fold(r, &mut sums);
+                    }
                 }
-                simd(|| out[span.clone()].iter_mut().zip(&sums).for_each(|(o, s)| *o = r.wide(*s)));
+                rows::finish(r, &mut out[span.clone()], &sums);
             }
         }
     });

@@ -8,7 +8,7 @@ use crate::device::buffer::View;
 use crate::device::cpu::memory::{Memory, Pool};
 use crate::device::program::{Basis, Digit};
 use crate::error::{Error, Result};
-use crate::math::{Extension, Reducer, simd};
+use crate::math::{Extension, rows};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) fn basis_extend(
     let limbs = dst.limbs as usize;
     rows_mut(&mut words, dst).into_par_iter().with_min_len(grain(n)).enumerate().for_each(|(k, out)| {
         let poly = k / limbs % src.polys as usize;
-        convert(ring.reducer(to.primes()[k % limbs]), &extension, k % limbs, &groups[poly * group..][..group], out);
+        rows::convert(ring.reducer(to.primes()[k % limbs]), out, &extension, k % limbs, &groups[poly * group..][..group]);
     });
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(super) fn decompose(
         let size = (digit.limbs as usize + 1) * n;
         let group = &groups[starts[index] + poly * size..][..size];
         let prime = basis.primes()[limb];
-        convert(ring.reducer(prime), &extensions[index], limb, group, out);
+        rows::convert(ring.reducer(prime), out, &extensions[index], limb, group);
         ring.tables.primes()[prime as usize].forward(out);
     });
     Ok(())
@@ -119,12 +119,11 @@ pub(super) fn mod_down(
         let (poly, limb) = (k / limbs, k % limbs);
         let prime = &ring.tables.primes()[kept.primes()[limb] as usize];
         let r = ring.reducer(kept.primes()[limb]);
-        convert(r, &extension, limb, &groups[poly * group..][..group], out);
+        rows::convert(r, out, &extension, limb, &groups[poly * group..][..group]);
         prime.forward(out);
         let w = extension.product_inverse[limb];
         let quotient = prime.modulus().shoup(w);
-        let from = source.other(poly, limb);
-        simd(|| out.iter_mut().zip(from).for_each(|(o, s)| *o = r.shoup(s + r.q() - *o, w, quotient)));
+        rows::sub_from_scale(r, out, source.other(poly, limb), w, quotient);
     });
     Ok(())
 }
@@ -150,47 +149,9 @@ fn prepare(
             let (r, w) = (ring.reducer(from[i]), extension.hat_inverse[i]);
             if w != 1 {
                 let quotient = ring.tables.primes()[from[i] as usize].modulus().shoup(w);
-                simd(|| y.iter_mut().for_each(|y| *y = r.shoup(*y, w, quotient)));
+                rows::scale(r, y, w, quotient);
             }
         });
-        simd(|| wraps(v, ys, extension));
-    });
-}
-
-/// `v = round(sum_i y_i / q_i)` in fixed point.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "each term is below 2^28")]
-fn wraps(v: &mut [u32], ys: &[u32], extension: &Extension) {
-    let n = v.len();
-    v.fill(1 << 27);
-    for (i, y) in ys.chunks_exact(n).enumerate() {
-        let (shift, weight) = (extension.shift[i], u64::from(extension.weight[i]));
-        v.iter_mut().zip(y).for_each(|(v, y)| *v += (((u64::from(*y) << shift) * weight) >> 32) as u32);
-    }
-    v.iter_mut().for_each(|v| *v >>= 28);
-}
-
-/// One target row: `out = sum_i y_i (D/q_i) - v D` modulo the target prime.
-fn convert(r: Reducer, extension: &Extension, target: usize, group: &[u32], out: &mut [u32]) {
-    /// Words whose 64-bit sums stay in the first-level cache.
-    const TILE: usize = 512;
-    let n = out.len();
-    let sources = group.len() / n - 1;
-    let hat = &extension.hat[target * sources..][..sources];
-    let minus_product = u64::from(r.neg(extension.product[target]));
-    let v = &group[sources * n..];
-    simd(|| {
-        let mut sums = [0u64; TILE];
-        for (tile, out) in out.chunks_mut(TILE).enumerate() {
-            let start = tile * TILE;
-            for (sum, v) in sums.iter_mut().zip(&v[start..]) {
-                *sum = u64::from(*v) * minus_product;
-            }
-            for (i, w) in hat.iter().enumerate() {
-                let w = u64::from(*w);
-                sums.iter_mut().zip(&group[i * n + start..]).for_each(|(sum, y)| *sum += u64::from(*y) * w);
-            }
-            out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = r.wide(*sum));
-        }
+        rows::wraps(v, ys, extension);
     });
 }

@@ -10,7 +10,7 @@ use super::memory::{self, Pool};
 use crate::device::buffer::View;
 use crate::device::program::Op;
 use crate::error::Result;
-use crate::math::{Reducer, RingTables, simd};
+use crate::math::{Reducer, RingTables, rows};
 use crate::units::GaloisElement;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,26 +60,24 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
             Ok(())
         }
         Op::Copy { dst, src } => unary(dst, src, |_, _, _| {}),
-        Op::Add { dst, a, b, basis } => zip(ring, (dst, a, b), basis, |r, x, y| r.add(x, y)),
-        Op::Sub { dst, a, b, basis } => zip(ring, (dst, a, b), basis, |r, x, y| r.sub(x, y)),
-        Op::Mul { dst, a, b, basis } => zip(ring, (dst, a, b), basis, |r, x, y| r.mul(x, y)),
-        Op::MulAdd { dst, a, b, basis } => elementwise::mul_add(ring, (dst, a, b), basis),
+        Op::Add { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::add),
+        Op::Sub { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::sub),
+        Op::Mul { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::mul),
+        Op::MulAdd { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::mul_add),
         Op::Neg { dst, a, basis } => unary(dst, a, |_, limb, row| {
-            let r = ring.reducer(basis.primes()[limb]);
-            simd(|| row.iter_mut().for_each(|x| *x = r.neg(*x)));
+            rows::neg(ring.reducer(basis.primes()[limb]), row);
         }),
         Op::MulScalar { dst, a, scalars, basis } => unary(dst, a, |poly, limb, row| {
             let limbs = basis.primes().len();
             let prime = basis.primes()[limb];
             let w = scalars[poly % (scalars.len() / limbs) * limbs + limb];
             let (r, quotient) = (ring.reducer(prime), ring.tables.primes()[prime as usize].modulus().shoup(w));
-            simd(|| row.iter_mut().for_each(|x| *x = r.shoup(*x, w, quotient)));
+            rows::scale(r, row, w, quotient);
         }),
         Op::AddScalar { dst, a, scalars, basis } => unary(dst, a, |poly, limb, row| {
             let limbs = basis.primes().len();
             let s = scalars[poly % (scalars.len() / limbs) * limbs + limb];
-            let r = ring.reducer(basis.primes()[limb]);
-            simd(|| row.iter_mut().for_each(|x| *x = r.add(*x, s)));
+            rows::shift(ring.reducer(basis.primes()[limb]), row, s);
         }),
         Op::Tensor { dst, a, b, basis } => elementwise::tensor(ring, (dst, a, b), basis),
         Op::NttForward { dst, src, basis } => unary(dst, src, |_, limb, row| {
@@ -93,9 +91,7 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
         Op::Decompose { dst, coefficients, evaluations, digits, basis } => {
             convert::decompose(ring, pool, (dst, coefficients, evaluations), digits, basis)
         }
-        Op::GadgetDot { dst, digits, key, rows, element, basis } => {
-            gadget::dot(ring, (dst, digits), (key, rows), *element, basis)
-        }
+        Op::GadgetDot { dst, digits, key, rows, basis } => gadget::dot(ring, (dst, digits), (key, rows), basis),
         Op::ModDown { dst, src, kept, dropped } => convert::mod_down(ring, pool, (dst, src), (kept, dropped)),
         Op::Combine { dst, src, weights, components, basis } => {
             combine::run(ring, (dst, src, weights), *components, basis)

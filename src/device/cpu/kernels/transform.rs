@@ -13,14 +13,10 @@ pub(super) fn automorphism(ring: &CpuRing, dst: &View, src: &View, element: Galo
     let limbs = dst.limbs as usize;
     let min = grain(permutation.len());
     rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        gather(out, source.other(k / limbs, k % limbs), &permutation);
+        let row = source.other(k / limbs, k % limbs);
+        for (out, &index) in out.iter_mut().zip(permutation.iter()) {
+            *out = row[index as usize];
+        }
     });
     Ok(())
-}
-
-/// `out[i] = row[permutation[i]]`.
-pub(super) fn gather(out: &mut [u32], row: &[u32], permutation: &[u32]) {
-    for (out, &index) in out.iter_mut().zip(permutation) {
-        *out = row[index as usize];
-    }
 }
