@@ -107,14 +107,15 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Words of 32 bits in the buffer.
+    /// Words of 32 bits in the buffer; `usize::MAX` where that many cannot be counted.
     pub fn words(self) -> usize {
-        (self.batch as usize * self.limbs as usize) << self.log_n
+        let rows = u128::from(self.batch) * u128::from(self.limbs);
+        rows.checked_mul(1 << self.log_n.min(63)).and_then(|words| usize::try_from(words).ok()).unwrap_or(usize::MAX)
     }
 
     /// Bytes in the buffer.
     pub fn bytes(self) -> u64 {
-        4 * self.words() as u64
+        4u64.saturating_mul(self.words() as u64)
     }
 }
 

@@ -82,7 +82,7 @@ impl View {
                 got: format!("{count} from {first}"),
             });
         }
-        Ok(Self { first_poly: self.first_poly + first, polys: count, ..self.clone() })
+        Ok(Self { first_poly: self.first_poly.saturating_add(first), polys: count, ..self.clone() })
     }
 
     /// The limbs `first .. first + count` of every polynomial of this window.
@@ -97,7 +97,7 @@ impl View {
                 got: format!("{count} from {first}"),
             });
         }
-        Ok(Self { first_limb: self.first_limb + first, limbs: count, ..self.clone() })
+        Ok(Self { first_limb: self.first_limb.saturating_add(first), limbs: count, ..self.clone() })
     }
 
     /// Shape of the window.
@@ -106,7 +106,7 @@ impl View {
     }
 
     /// Offset in words of limb `limb` of polynomial `poly` (taken modulo [`Self::polys`]).
-    pub fn offset(&self, poly: u32, limb: u32) -> usize {
+    pub(crate) fn offset(&self, poly: u32, limb: u32) -> usize {
         let shape = self.buffer.shape();
         let row = (self.first_poly + poly % self.polys) as usize * shape.limbs as usize
             + (self.first_limb + limb) as usize;
@@ -121,8 +121,8 @@ impl View {
     }
 
     /// Whether some word belongs to both windows.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let meet = |a: u32, n: u32, b: u32, m: u32| a < b + m && b < a + n;
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let meet = |a: u32, n: u32, b: u32, m: u32| a < b.saturating_add(m) && b < a.saturating_add(n);
         self.buffer.is_same(&other.buffer)
             && meet(self.first_poly, self.polys, other.first_poly, other.polys)
             && meet(self.first_limb, self.limbs, other.first_limb, other.limbs)

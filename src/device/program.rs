@@ -32,12 +32,12 @@ impl Basis {
     }
 
     /// The limbs `first .. first + count`.
-    pub fn slice(&self, first: u32, count: u32) -> Self {
+    pub(crate) fn slice(&self, first: u32, count: u32) -> Self {
         Self(self.0[first as usize..(first + count) as usize].into())
     }
 
     /// These limbs, then those of `other`.
-    pub fn join(&self, other: &Self) -> Self {
+    pub(crate) fn join(&self, other: &Self) -> Self {
         Self(self.0.iter().chain(other.0.iter()).copied().collect())
     }
 }

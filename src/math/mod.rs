@@ -11,10 +11,11 @@ pub(crate) mod rows;
 mod sampling;
 mod tables;
 
-pub use embedding::Embedding;
+pub(crate) use embedding::Embedding;
 pub use modulus::Modulus;
 pub(crate) use reduce::Reducer;
 pub use primes::{is_prime, ntt_primes_below, ntt_primes_near};
-pub use rns::{balanced_digits_to_f64, Extension};
+pub use rns::Extension;
+pub(crate) use rns::balanced_digits_to_f64;
 pub use sampling::{Csprng, Seed};
 pub use tables::{Prime, RingTables};

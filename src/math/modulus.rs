@@ -2,6 +2,8 @@
 //!
 //! The host needs it for tables and tests; kernels have their own vector forms of the same formulas.
 
+use crate::error::{Error, Result};
+
 /// A modulus `q` in `[2, 2^30)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Modulus(u32);
@@ -10,13 +12,16 @@ impl Modulus {
     /// Every limb's modulus is below `2^30`: two spare bits for lazy butterflies.
     pub const LIMIT: u32 = 1 << 30;
 
-    /// The modulus `q`, which the caller knows to lie in `[2, 2^30)`.
+    /// The modulus `q`.
     ///
-    /// # Panics
-    /// Outside that range.
-    pub fn new(q: u32) -> Self {
-        assert!((2..Self::LIMIT).contains(&q), "modulus {q} outside [2, 2^30)");
-        Self(q)
+    /// # Errors
+    /// [`Error::InvalidParameter`] outside `[2, 2^30)`.
+    pub fn new(q: u32) -> Result<Self> {
+        if (2..Self::LIMIT).contains(&q) {
+            Ok(Self(q))
+        } else {
+            Err(Error::InvalidParameter { what: "modulus", reason: format!("{q} is outside [2, 2^30)") })
+        }
     }
 
     /// The integer `q`.
@@ -90,7 +95,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_wide_integers(q in 2u32..Modulus::LIMIT, a: u32, b: u32, wide: u64, signed: i64) {
-            let m = Modulus::new(q);
+            let m = Modulus::new(q).unwrap();
             let (a, b, big) = (a % q, b % q, u128::from(q));
             prop_assert_eq!(u128::from(m.add(a, b)), (u128::from(a) + u128::from(b)) % big);
             prop_assert_eq!(u128::from(m.sub(a, b)), (u128::from(a) + big - u128::from(b)) % big);
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn inverts() {
-        let m = Modulus::new(1_073_479_681);
+        let m = Modulus::new(1_073_479_681).unwrap();
         for a in [1, 2, 12345, 1_073_479_680] {
             assert_eq!(m.mul(a, m.inv(a)), 1);
         }

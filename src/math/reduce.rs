@@ -111,7 +111,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_division(q in (1u32 << 11)..Modulus::LIMIT, x: u64, a: u32, b: u32, word: u32) {
-            let (m, r) = (Modulus::new(q), Reducer::new(Modulus::new(q)));
+            let (m, r) = (Modulus::new(q).unwrap(), Reducer::new(Modulus::new(q).unwrap()));
             let (a, b) = (a % q, b % q);
             prop_assert_eq!(r.wide(x), m.reduce(x));
             prop_assert_eq!(r.wide(u64::MAX - (x >> 40)), m.reduce(u64::MAX - (x >> 40)));

@@ -71,7 +71,7 @@ impl Extension {
 ///
 /// # Source
 /// Garner's algorithm with digits in `(-q/2, q/2)`.
-pub fn balanced_digits_to_f64(residues: &[u32], primes: &[Prime]) -> Vec<f64> {
+pub(crate) fn balanced_digits_to_f64(residues: &[u32], primes: &[Prime]) -> Vec<f64> {
     let n = residues.len() / primes.len();
     // prefix[l][k] = q_0 ... q_(k-1) mod q_l for k <= l; the last one's inverse gives digit l.
     let prefix: Vec<Vec<u32>> = primes
@@ -148,7 +148,7 @@ pub(crate) mod tests {
     }
 
     fn moduli(bits: f64, count: usize) -> Vec<Modulus> {
-        ntt_primes_near(bits.exp2(), LogN::new(12).unwrap()).take(count).map(Modulus::new).collect()
+        ntt_primes_near(bits.exp2(), LogN::new(12).unwrap()).take(count).map(|q| Modulus::new(q).unwrap()).collect()
     }
 
     fn primes(bits: f64, count: usize) -> Vec<Prime> {

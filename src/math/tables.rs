@@ -27,9 +27,7 @@ impl Prime {
     /// [`Error::InvalidParameter`] for any other `q`.
     pub fn new(q: u32, log_n: LogN) -> Result<Self> {
         let bad = |reason: &str| Error::InvalidParameter { what: "modulus", reason: format!("{q} {reason}") };
-        if !(2..Modulus::LIMIT).contains(&q) {
-            return Err(bad("is outside [2, 2^30)"));
-        }
+        let modulus = Modulus::new(q)?;
         if q % (2 << log_n.get()) != 1 {
             return Err(bad("is not 1 mod 2N"));
         }
@@ -38,7 +36,7 @@ impl Prime {
         let mut x = vec![0; log_n.degree()];
         x[1] = 1;
         plan.fwd(&mut x);
-        Ok(Self { modulus: Modulus::new(q), reducer: Reducer::new(Modulus::new(q)), psi: x[0], plan: Arc::new(plan) })
+        Ok(Self { modulus, reducer: Reducer::new(modulus), psi: x[0], plan: Arc::new(plan) })
     }
 
     /// The modulus.
@@ -62,12 +60,12 @@ impl Prime {
     }
 
     /// Forward NTT in place, canonical residues to canonical residues.
-    pub fn forward(&self, words: &mut [u32]) {
+    pub(crate) fn forward(&self, words: &mut [u32]) {
         self.plan.fwd(words);
     }
 
     /// Inverse NTT in place, `1/N` included.
-    pub fn inverse(&self, words: &mut [u32]) {
+    pub(crate) fn inverse(&self, words: &mut [u32]) {
         self.plan.inv(words);
         self.plan.normalize(words);
     }
@@ -116,7 +114,7 @@ impl RingTables {
     }
 
     /// The constants that convert residues over the primes `from` (indices) to residues over `to`, computed once.
-    pub fn extension(&self, from: &[u32], to: &[u32]) -> Arc<Extension> {
+    pub(crate) fn extension(&self, from: &[u32], to: &[u32]) -> Arc<Extension> {
         let mut known = self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(&(from.to_vec(), to.to_vec())) {
             return Arc::clone(found);

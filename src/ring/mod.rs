@@ -61,7 +61,7 @@ impl Ring {
     }
 
     /// `value mod q` for every prime of the basis.
-    pub fn residues(&self, value: i128, basis: &Basis) -> Vec<u32> {
+    pub(crate) fn residues(&self, value: i128, basis: &Basis) -> Vec<u32> {
         basis.primes().iter().map(|&p| self.tables().primes()[p as usize].modulus().reduce_signed(value)).collect()
     }
 }

@@ -32,7 +32,7 @@ pub enum UniformHalf {
 
 impl HostPair {
     /// The words of `c1`, expanded if need be.
-    pub fn expand_c1(&self, parameters: &Parameters) -> Vec<u32> {
+    pub(crate) fn expand_c1(&self, parameters: &Parameters) -> Vec<u32> {
         match &self.c1 {
             UniformHalf::Words(words) => words.clone(),
             UniformHalf::Seeded(seed) => expand(seed, parameters, self.batch, self.limbs.0 as usize),
@@ -50,7 +50,7 @@ impl HostPair {
 }
 
 /// Uniform residues `[batch][limb][N]` from a public seed: row `r` is stream `r` of the seed's generator.
-pub fn expand(seed: &Seed, parameters: &Parameters, batch: u32, limbs: usize) -> Vec<u32> {
+pub(crate) fn expand(seed: &Seed, parameters: &Parameters, batch: u32, limbs: usize) -> Vec<u32> {
     let n = parameters.tables().log_n().degree();
     let mut out = vec![0; batch as usize * limbs * n];
     out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
@@ -96,7 +96,7 @@ impl PublicKey {
     /// `e u + e0 + e1 s`: standard deviation `sigma sqrt(4 N / 3 + 1)` per coefficient.
     /// # Errors
     /// [`Error::ShapeMismatch`] for a wrong number of words.
-    pub fn encrypt(&self, message: &[u32], batch: u32, limbs: LimbCount, rng: &mut Csprng) -> Result<HostPair> {
+    pub(crate) fn encrypt(&self, message: &[u32], batch: u32, limbs: LimbCount, rng: &mut Csprng) -> Result<HostPair> {
         let n = self.parameters.tables().log_n().degree();
         let row = limbs.0 as usize * n;
         if limbs > self.parameters.chain() || message.len() != batch as usize * row {

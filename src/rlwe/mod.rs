@@ -76,7 +76,7 @@ impl Parameters {
     }
 
     /// The first `limbs` primes of the chain.
-    pub fn basis(&self, limbs: LimbCount) -> Basis {
+    pub(crate) fn basis(&self, limbs: LimbCount) -> Basis {
         Basis::new(0..limbs.0)
     }
 
@@ -86,12 +86,12 @@ impl Parameters {
     }
 
     /// The first `limbs` primes of the chain, then the special primes.
-    pub fn extended(&self, limbs: LimbCount) -> Basis {
+    pub(crate) fn extended(&self, limbs: LimbCount) -> Basis {
         self.basis(limbs).join(&self.all().slice(self.chain, self.special().0))
     }
 
     /// The digits of the first `limbs` limbs.
-    pub fn digits(&self, limbs: LimbCount) -> Arc<[Digit]> {
+    pub(crate) fn digits(&self, limbs: LimbCount) -> Arc<[Digit]> {
         (0..limbs.0)
             .step_by(self.digit_limbs as usize)
             .map(|first| Digit { first, limbs: self.digit_limbs.min(limbs.0 - first) })

@@ -62,12 +62,7 @@ impl Memory {
         let count = words.div_ceil(16);
         let lines = match pool.take(count) {
             Some(lines) => lines,
-            None => {
-                let mut lines = Vec::new();
-                lines.try_reserve_exact(count).ok()?;
-                lines.resize(count, Line::zeroed());
-                lines
-            }
+            None => bytemuck::allocation::try_zeroed_vec(count).ok()?,
         };
         Some(Self { words, lines: RwLock::new(lines), pool: Arc::clone(pool) })
     }
