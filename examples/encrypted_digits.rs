@@ -55,7 +55,8 @@ enum PackingChoice {
 const IMAGES_A_CIPHERTEXT: usize = 10;
 
 fn main() -> Result<(), Error> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,wgpu_hal=off,wgpu_core=warn")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,wgpu_hal=off,wgpu_core=warn"))
+        .init();
     let options = Options::parse();
     let device = match options.device {
         DeviceChoice::Auto => Device::auto(),
@@ -167,7 +168,8 @@ fn stage(name: &str, time: Duration) {
 /// Pixels in `[0, 1]` and labels of the first held-out images: the rows `i` with `i mod 4 = 3`, which the training never saw.
 fn held_out(count: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
     let rows = IMAGES.lines().enumerate().filter(|(i, _)| i % 4 == 3).take(count).map(|(_, line)| {
-        let mut numbers: Vec<f64> = line.split(',').map(|x| x.trim().parse().expect("the bundled file is numeric")).collect();
+        let mut numbers: Vec<f64> =
+            line.split(',').map(|x| x.trim().parse().expect("the bundled file is numeric")).collect();
         let label = numbers.pop().expect("the bundled file has 65 columns") as usize;
         (numbers.iter().map(|x| x / 16.0).collect(), label)
     });

@@ -57,7 +57,7 @@ impl Modulus {
     }
 
     /// `x mod q` of a signed integer.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a remainder in [0, q) fits a word")]
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder in [0, q) fits a word")]
     pub fn reduce_signed(self, x: i128) -> u32 {
         x.rem_euclid(i128::from(self.0)) as u32
     }

@@ -130,7 +130,6 @@ vectorized! {
         v.fill(1 << 27);
         for (i, y) in ys.chunks_exact(v.len()).enumerate() {
             let (shift, weight) = (extension.shift[i], u64::from(extension.weight[i]));
-            #[expect(clippy::cast_possible_truncation, reason = "each term is below 2^28")]
             v.iter_mut().zip(y).for_each(|(v, y)| *v += ((u64::from(*y << shift) * weight) >> 32) as u32);
         }
         v.iter_mut().for_each(|v| *v >>= 28);

@@ -77,12 +77,15 @@ impl std::fmt::Debug for Prime {
     }
 }
 
+/// Indices of the primes that a conversion leads from and to.
+type FromTo = (Vec<u32>, Vec<u32>);
+
 /// A residue ring `Z[X]/(X^N + 1)` modulo several primes, with everything that depends on nothing else.
 #[derive(Debug)]
 pub struct RingTables {
     log_n: LogN,
     primes: Vec<Prime>,
-    extensions: Mutex<HashMap<(Vec<u32>, Vec<u32>), Arc<Extension>>>,
+    extensions: Mutex<HashMap<FromTo, Arc<Extension>>>,
 }
 
 impl RingTables {
