@@ -9,7 +9,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     // --- change the circuit -----------------------------------------------------------------
     /// Two operands carry different scales.
-    #[error("{op}: the scales differ (2^{left:.4} and 2^{right:.4}); bring both operands to one level with `drop_to`, or encode the plaintext at the ciphertext's level and scale")]
+    #[error(
+        "{op}: the scales differ (2^{left:.4} and 2^{right:.4}); bring both operands to one level with `drop_to`, or encode the plaintext at the ciphertext's level and scale"
+    )]
     ScaleMismatch {
         /// The operation.
         op: &'static str,
@@ -19,7 +21,9 @@ pub enum Error {
         right: f64,
     },
     /// Two operands stand at different levels.
-    #[error("{op}: the operands are at levels {left} and {right}; bring the higher one down with `drop_to`, or encode the plaintext for the ciphertext's level")]
+    #[error(
+        "{op}: the operands are at levels {left} and {right}; bring the higher one down with `drop_to`, or encode the plaintext for the ciphertext's level"
+    )]
     LevelMismatch {
         /// The operation.
         op: &'static str,
@@ -29,7 +33,9 @@ pub enum Error {
         right: u32,
     },
     /// The chain has too few levels left.
-    #[error("{op} needs {needed} level(s), the ciphertext has {left}; choose a longer chain, or drop fewer levels before")]
+    #[error(
+        "{op} needs {needed} level(s), the ciphertext has {left}; choose a longer chain, or drop fewer levels before"
+    )]
     LevelExhausted {
         /// The operation.
         op: &'static str,
@@ -39,7 +45,9 @@ pub enum Error {
         left: u32,
     },
     /// A level above the operand's (or the chain's) was asked for.
-    #[error("{op}: level {wanted} is above level {available}; a level cannot be gained back, encrypt or encode at a higher level")]
+    #[error(
+        "{op}: level {wanted} is above level {available}; a level cannot be gained back, encrypt or encode at a higher level"
+    )]
     LevelTooHigh {
         /// The operation.
         op: &'static str,
@@ -99,7 +107,9 @@ pub enum Error {
     #[error("no relinearization key; generate the evaluation keys with `relinearization(true)`")]
     MissingRelinearizationKey,
     /// Operands were made under different parameters.
-    #[error("{op}: the operands belong to different parameters; use one `Parameters` value for keys, plaintexts and ciphertexts")]
+    #[error(
+        "{op}: the operands belong to different parameters; use one `Parameters` value for keys, plaintexts and ciphertexts"
+    )]
     ParameterMismatch {
         /// The operation.
         op: &'static str,
@@ -117,7 +127,9 @@ pub enum Error {
 
     // --- choose other parameters ------------------------------------------------------------
     /// The modulus is too large for the ring at the wanted security.
-    #[error("log2(QP) = {log_qp:.1} exceeds {max} bits, the most for N = 2^{log_n} at {security}-bit security (ePrint 2024/463, Table 5.2); take a larger N, fewer levels or a smaller scale")]
+    #[error(
+        "log2(QP) = {log_qp:.1} exceeds {max} bits, the most for N = 2^{log_n} at {security}-bit security (ePrint 2024/463, Table 5.2); take a larger N, fewer levels or a smaller scale"
+    )]
     Insecure {
         /// Ring dimension.
         log_n: u32,
@@ -147,7 +159,9 @@ pub enum Error {
 
     // --- choose another device --------------------------------------------------------------
     /// No adapter answers the request.
-    #[error("no GPU adapter {wanted}: {reason}; install a Vulkan, Metal or DX12 driver (a software one: mesa-vulkan-drivers), or use `Device::cpu()`")]
+    #[error(
+        "no GPU adapter {wanted}: {reason}; install a Vulkan, Metal or DX12 driver (a software one: mesa-vulkan-drivers), or use `Device::cpu()`"
+    )]
     NoAdapter {
         /// What was asked for.
         wanted: String,
@@ -155,7 +169,9 @@ pub enum Error {
         reason: String,
     },
     /// The device cannot hold a buffer.
-    #[error("{device} cannot allocate {bytes} bytes; use smaller batches or drop ciphertexts that are no longer needed")]
+    #[error(
+        "{device} cannot allocate {bytes} bytes; use smaller batches or drop ciphertexts that are no longer needed"
+    )]
     OutOfMemory {
         /// Device name.
         device: String,

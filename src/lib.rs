@@ -4,8 +4,8 @@ pub mod ckks;
 pub mod device;
 pub mod error;
 pub mod math;
-pub mod ring;
 pub mod ml;
+pub mod ring;
 pub mod rlwe;
 pub mod units;
 

@@ -55,11 +55,7 @@ impl KeyRequest {
 
 impl From<&PlanReport> for KeyRequest {
     fn from(plan: &PlanReport) -> Self {
-        Self {
-            relinearization: plan.relinearization,
-            conjugation: plan.conjugation,
-            rotations: plan.rotations.clone(),
-        }
+        Self { relinearization: plan.relinearization, conjugation: plan.conjugation, rotations: plan.rotations.clone() }
     }
 }
 

@@ -152,7 +152,11 @@ impl Evaluator {
             return Err(Error::ParameterMismatch { op });
         }
         if !a.device().is_same(self.device()) {
-            return Err(Error::DeviceMismatch { op, left: self.device().name().into(), right: a.device().name().into() });
+            return Err(Error::DeviceMismatch {
+                op,
+                left: self.device().name().into(),
+                right: a.device().name().into(),
+            });
         }
         Ok(())
     }
@@ -386,7 +390,8 @@ impl Evaluator {
         let product = self.multiply(a, b)?;
         let (head, switched) = self.relinearize_extended(&product)?;
         let special = self.parameters.rlwe().special();
-        let raised = head.mul_product(&self.parameters.rlwe().extended(head.limbs()).slice(head.limbs().0, special.0))?;
+        let raised =
+            head.mul_product(&self.parameters.rlwe().extended(head.limbs()).slice(head.limbs().0, special.0))?;
         let poly = switched.accumulate_head(&raised)?.mod_down(self.parameters.limbs_at(level)?)?;
         let scale = product.scale / self.dropped(product.level)?;
         Ok(Ciphertext { poly, components: 2, level, scale, ..product })

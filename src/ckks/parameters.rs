@@ -81,14 +81,7 @@ pub struct Builder {
 impl Parameters {
     /// Starts from: the smallest ring that is secure, 3 levels, scale `2^28`, 128 bits of security.
     pub fn builder() -> Builder {
-        Builder {
-            log_n: None,
-            levels: 3,
-            scale_bits: 28,
-            headroom_bits: 10,
-            digits: None,
-            security: Security::Bits128,
-        }
+        Builder { log_n: None, levels: 3, scale_bits: 28, headroom_bits: 10, digits: None, security: Security::Bits128 }
     }
 
     /// `N = 2^13`, 3 levels at scale `2^28`: shallow circuits, the smallest ciphertexts.
@@ -445,7 +438,8 @@ mod tests {
             assert!(p.security() >= Some(Security::Bits128), "{p}");
             let moduli = p.moduli();
             for level in 1..=p.max_level().0 {
-                let range = p.limbs_at(Level(level - 1)).unwrap().0 as usize..p.limbs_at(Level(level)).unwrap().0 as usize;
+                let range =
+                    p.limbs_at(Level(level - 1)).unwrap().0 as usize..p.limbs_at(Level(level)).unwrap().0 as usize;
                 let scale = p.scale_at(Level(level)).unwrap();
                 assert_eq!(scale * scale / level_modulus(&moduli[range]), p.scale_at(Level(level - 1)).unwrap());
                 assert!((scale.log2() - f64::from(p.scale_bits())).abs() < 0.1, "{p}: 2^{}", scale.log2());
@@ -455,7 +449,9 @@ mod tests {
 
     #[test]
     fn every_scale_and_long_chains_are_found() {
-        for (log_n, bits, levels) in [(13, 26, 3), (14, 30, 8), (15, 30, 18), (16, 30, 40), (16, 50, 25), (17, 58, 30), (15, 26, 15)] {
+        for (log_n, bits, levels) in
+            [(13, 26, 3), (14, 30, 8), (15, 30, 18), (16, 30, 40), (16, 50, 25), (17, 58, 30), (15, 26, 15)]
+        {
             let p = Parameters::builder().log_n(log_n).scale_bits(bits).levels(levels).build().unwrap();
             for level in 0..=levels {
                 assert!((p.scale_at(Level(level)).unwrap().log2() - f64::from(bits)).abs() < 0.3, "{p}");
@@ -469,7 +465,10 @@ mod tests {
     #[test]
     fn wishes_that_cannot_be_met_say_why() {
         let build = |b: Builder| b.build().unwrap_err();
-        assert!(matches!(build(Parameters::builder().log_n(12).levels(6)), Error::Insecure { log_n: 12, max: 106, .. }));
+        assert!(matches!(
+            build(Parameters::builder().log_n(12).levels(6)),
+            Error::Insecure { log_n: 12, max: 106, .. }
+        ));
         assert!(matches!(build(Parameters::builder().log_n(13).levels(3).digits(1)), Error::Insecure { .. }));
         assert!(matches!(build(Parameters::builder().scale_bits(35)), Error::InvalidParameter { .. }));
         assert!(matches!(build(Parameters::builder().levels(5000)), Error::InvalidParameter { .. }));

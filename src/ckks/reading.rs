@@ -24,11 +24,7 @@ impl Evaluator {
     }
 
     fn same_level(op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
-        if a.level == b.level {
-            Ok(())
-        } else {
-            Err(Error::LevelMismatch { op, left: a.level.0, right: b.level.0 })
-        }
+        if a.level == b.level { Ok(()) } else { Err(Error::LevelMismatch { op, left: a.level.0, right: b.level.0 }) }
     }
 
     fn encoded_for(op: &'static str, a: &Ciphertext, level: Level) -> Result<()> {

@@ -35,13 +35,7 @@ impl Buffer {
 
     /// The window on everything.
     pub fn view(&self) -> View {
-        View {
-            buffer: self.clone(),
-            first_poly: 0,
-            polys: self.shape.batch,
-            first_limb: 0,
-            limbs: self.shape.limbs,
-        }
+        View { buffer: self.clone(), first_poly: 0, polys: self.shape.batch, first_limb: 0, limbs: self.shape.limbs }
     }
 }
 
@@ -108,8 +102,8 @@ impl View {
     /// Offset in words of limb `limb` of polynomial `poly` (taken modulo [`Self::polys`]).
     pub(crate) fn offset(&self, poly: u32, limb: u32) -> usize {
         let shape = self.buffer.shape();
-        let row = (self.first_poly + poly % self.polys) as usize * shape.limbs as usize
-            + (self.first_limb + limb) as usize;
+        let row =
+            (self.first_poly + poly % self.polys) as usize * shape.limbs as usize + (self.first_limb + limb) as usize;
         row << shape.log_n
     }
 

@@ -37,7 +37,7 @@ impl Basis {
     }
 
     /// These limbs, then those of `other`.
-    pub(crate) fn join(&self, other: &Self) -> Self {
+    pub fn join(&self, other: &Self) -> Self {
         Self(self.0.iter().chain(other.0.iter()).copied().collect())
     }
 }
@@ -292,9 +292,7 @@ impl Check<'_> {
                 self.repeats(dst, a, basis.limbs())?;
                 self.repeats(dst, b, basis.limbs())
             }
-            Op::Neg { a, basis, .. }
-            | Op::NttForward { src: a, basis, .. }
-            | Op::NttInverse { src: a, basis, .. } => {
+            Op::Neg { a, basis, .. } | Op::NttForward { src: a, basis, .. } | Op::NttInverse { src: a, basis, .. } => {
                 self.over(basis, &[dst])?;
                 self.repeats(dst, a, basis.limbs())
             }
@@ -335,9 +333,10 @@ impl Check<'_> {
                 self.over(basis, &[dst, digits])?;
                 let batch = dst.polys / 2;
                 let expected = batch as usize * key.len();
-                self.ensure(dst.polys.is_multiple_of(2) && !key.is_empty() && digits.polys as usize == expected, || {
-                    format!("{} digits' polynomials for {batch} and {} key digits", digits.polys, key.len())
-                })?;
+                self.ensure(
+                    dst.polys.is_multiple_of(2) && !key.is_empty() && digits.polys as usize == expected,
+                    || format!("{} digits' polynomials for {batch} and {} key digits", digits.polys, key.len()),
+                )?;
                 self.ensure(rows.limbs() == basis.limbs(), || "one key row a limb".into())?;
                 for buffer in key.iter() {
                     let shape = buffer.shape();
@@ -380,7 +379,8 @@ impl Check<'_> {
     fn window(&self, view: &View, scalar: bool) -> Result<()> {
         let shape = view.buffer.shape();
         let log_n = if scalar { 0 } else { self.ring.log_n().get() };
-        let inside = |first: u32, count: u32, all: u32| count > 0 && first.checked_add(count).is_some_and(|end| end <= all);
+        let inside =
+            |first: u32, count: u32, all: u32| count > 0 && first.checked_add(count).is_some_and(|end| end <= all);
         let fits = shape.log_n == log_n
             && inside(view.first_poly, view.polys, shape.batch)
             && inside(view.first_limb, view.limbs, shape.limbs);

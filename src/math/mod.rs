@@ -13,8 +13,8 @@ mod tables;
 
 pub(crate) use embedding::Embedding;
 pub use modulus::Modulus;
-pub(crate) use reduce::Reducer;
 pub use primes::{is_prime, ntt_primes_below, ntt_primes_near};
+pub(crate) use reduce::Reducer;
 pub use rns::Extension;
 pub(crate) use rns::balanced_digits_to_f64;
 pub use sampling::{Csprng, Seed};

@@ -133,9 +133,8 @@ pub(crate) mod tests {
     /// Base conversion from its formula, word by word: the definition that backends are compared with.
     pub(crate) fn extend_by_definition(e: &Extension, from: &[Modulus], to: &[Modulus], words: &[u32]) -> Vec<u32> {
         let y: Vec<u32> = from.iter().enumerate().map(|(i, q)| q.mul(words[i], e.hat_inverse[i])).collect();
-        let estimate: u64 = (0..from.len())
-            .map(|i| ((u64::from(y[i]) << e.shift[i]) * u64::from(e.weight[i])) >> 32)
-            .sum();
+        let estimate: u64 =
+            (0..from.len()).map(|i| ((u64::from(y[i]) << e.shift[i]) * u64::from(e.weight[i])) >> 32).sum();
         let v = (estimate + (1 << 27)) >> 28;
         to.iter()
             .enumerate()

@@ -1,10 +1,10 @@
 //! Randomness: a ChaCha20 generator, uniform residues, ternary secrets, rounded Gaussian errors.
 
 use super::modulus::Modulus;
+use super::rows::{self, TILE};
 use crate::error::{Error, Result};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use super::rows::{self, TILE};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Seed of a generator. Wiped on drop, never printed.

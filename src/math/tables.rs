@@ -99,7 +99,10 @@ impl RingTables {
         let mut sorted = moduli.to_vec();
         sorted.sort_unstable();
         if moduli.is_empty() || sorted.windows(2).any(|w| w[0] == w[1]) {
-            return Err(Error::InvalidParameter { what: "moduli", reason: "need distinct primes, at least one".into() });
+            return Err(Error::InvalidParameter {
+                what: "moduli",
+                reason: "need distinct primes, at least one".into(),
+            });
         }
         use rayon::prelude::*;
         let primes = moduli.par_iter().map(|&q| Prime::new(q, log_n)).collect::<Result<_>>()?;

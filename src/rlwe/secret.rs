@@ -79,7 +79,9 @@ pub(super) fn small_to_evaluation(coefficients: &[i32], primes: &[Prime]) -> Zer
     out.par_chunks_mut(n).zip(primes).for_each(|(out, prime)| {
         let q = prime.q();
         // Branch-free: adds q where the sign bit is set.
-        out.iter_mut().zip(coefficients).for_each(|(o, c)| *o = c.wrapping_add((c >> 31) & q.cast_signed()).cast_unsigned());
+        out.iter_mut()
+            .zip(coefficients)
+            .for_each(|(o, c)| *o = c.wrapping_add((c >> 31) & q.cast_signed()).cast_unsigned());
         prime.forward(out);
     });
     out

@@ -1,7 +1,7 @@
 //! Key switching on a device.
 
-use super::keys::{EvaluationKeys, SwitchingKey};
 use super::Parameters;
+use super::keys::{EvaluationKeys, SwitchingKey};
 use crate::device::{Basis, Buffer, Op};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};

@@ -106,7 +106,5 @@ impl<G: DerefMut<Target = Vec<Line>>> DerefMut for Words<G> {
 
 /// The host memory of a buffer.
 pub(super) fn of(buffer: &Buffer) -> Result<&Memory> {
-    buffer
-        .memory()
-        .ok_or_else(|| Error::BadProgram { op: "memory", reason: "a buffer of another device".into() })
+    buffer.memory().ok_or_else(|| Error::BadProgram { op: "memory", reason: "a buffer of another device".into() })
 }

@@ -92,10 +92,10 @@ impl Backend for CpuBackend {
     fn submit(&self, program: Program) -> Result<()> {
         for (ring, op) in &program.steps {
             let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
-            let ring = rings.get(ring.0 as usize).map(Arc::clone).ok_or_else(|| Error::BadProgram {
-                op: op.name(),
-                reason: "a ring of another device".into(),
-            })?;
+            let ring = rings
+                .get(ring.0 as usize)
+                .map(Arc::clone)
+                .ok_or_else(|| Error::BadProgram { op: op.name(), reason: "a ring of another device".into() })?;
             drop(rings);
             kernels::run(&ring, &self.pool, op)?;
         }

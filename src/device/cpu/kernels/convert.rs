@@ -32,7 +32,13 @@ pub(super) fn basis_extend(
     let limbs = dst.limbs as usize;
     rows_mut(&mut words, dst).into_par_iter().with_min_len(grain(n)).enumerate().for_each(|(k, out)| {
         let poly = k / limbs % src.polys as usize;
-        rows::convert(ring.reducer(to.primes()[k % limbs]), out, &extension, k % limbs, &groups[poly * group..][..group]);
+        rows::convert(
+            ring.reducer(to.primes()[k % limbs]),
+            out,
+            &extension,
+            k % limbs,
+            &groups[poly * group..][..group],
+        );
     });
     Ok(())
 }
@@ -49,10 +55,8 @@ pub(super) fn decompose(
     let (batch, limbs) = (evaluations.polys as usize, basis.primes().len());
     let words_in = Source::new(dst, coefficients)?;
     let own = Source::new(dst, evaluations)?;
-    let extensions: Vec<Arc<Extension>> = digits
-        .iter()
-        .map(|d| ring.tables.extension(basis.slice(d.first, d.limbs).primes(), basis.primes()))
-        .collect();
+    let extensions: Vec<Arc<Extension>> =
+        digits.iter().map(|d| ring.tables.extension(basis.slice(d.first, d.limbs).primes(), basis.primes())).collect();
     // One group [y_0, ..., v] for each digit and polynomial, digit-major.
     let starts: Vec<usize> = digits
         .iter()

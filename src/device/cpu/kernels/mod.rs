@@ -42,9 +42,7 @@ impl CpuRing {
         let make = || {
             let reverse = |i: u32| i.reverse_bits() >> (32 - log_n);
             let mask = (2u32 << log_n) - 1;
-            (0..1u32 << log_n)
-                .map(|i| reverse((element.get().wrapping_mul(2 * reverse(i) + 1) & mask) >> 1))
-                .collect()
+            (0..1u32 << log_n).map(|i| reverse((element.get().wrapping_mul(2 * reverse(i) + 1) & mask) >> 1)).collect()
         };
         Arc::clone(known.entry(element).or_insert_with(make))
     }

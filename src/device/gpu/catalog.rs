@@ -1,0 +1,234 @@
+//! Every kernel: which files it is made of, its entry point and the numbers that tune it.
+
+/// Threads of a workgroup in word-by-word kernels, four words each.
+pub(super) const ELEMENT_THREADS: u32 = 128;
+/// Threads of a workgroup in base conversion, four words each.
+pub(super) const EXTEND_THREADS: u32 = 64;
+/// Target limbs of one workgroup in base conversion.
+pub(super) const EXTEND_TARGETS: u32 = 8;
+/// Columns of one workgroup in the strided pass of an NTT.
+pub(super) const COLUMN_THREADS: u32 = 128;
+/// Outputs of one thread in `combine`.
+pub(super) const COMBINE_OUTPUTS: u32 = 4;
+/// Products that `combine` adds up between reductions.
+const COMBINE_PRODUCTS: u32 = 15;
+/// Stages of the largest contiguous NTT pass: 16 KiB of workgroup memory.
+pub(super) const MAX_LOG_POINTS: u32 = 12;
+/// Stages of the smallest contiguous NTT pass.
+#[cfg(test)]
+pub(super) const MIN_LOG_POINTS: u32 = 9;
+
+/// Which wide product kernels are composed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum WideProduct {
+    /// 16-bit halves.
+    Portable,
+    /// `SHADER_INT64`.
+    Int64,
+}
+
+/// Word-by-word kernels, named as their entry points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Element {
+    Zero,
+    Copy,
+    Add,
+    Sub,
+    Neg,
+    Mul,
+    MulAdd,
+    MulScalar,
+    AddScalar,
+    Tensor,
+}
+
+impl Element {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Copy => "copy",
+            Self::Add => "add",
+            Self::Sub => "sub",
+            Self::Neg => "neg",
+            Self::Mul => "mul",
+            Self::MulAdd => "mul_add",
+            Self::MulScalar => "mul_scalar",
+            Self::AddScalar => "add_scalar",
+            Self::Tensor => "tensor",
+        }
+    }
+}
+
+/// A kernel. `repeats`: some source has fewer polynomials than the destination, but more than one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kernel {
+    Element {
+        element: Element,
+        repeats: bool,
+    },
+    Automorphism {
+        repeats: bool,
+    },
+    Extend {
+        repeats: bool,
+    },
+    GadgetDot,
+    Combine,
+    /// Contiguous pass of the forward NTT; `whole` if no other pass precedes, `finish` subtracts from a minuend and scales.
+    ForwardRows {
+        log_points: u32,
+        whole: bool,
+        finish: bool,
+    },
+    /// Strided pass of the forward NTT, 4 or 5 stages.
+    ForwardColumns {
+        stages: u32,
+    },
+    /// Contiguous pass of the inverse NTT; `whole` if no other pass follows.
+    InverseRows {
+        log_points: u32,
+        whole: bool,
+    },
+    /// Strided pass of the inverse NTT, 4 or 5 stages.
+    InverseColumns {
+        stages: u32,
+    },
+}
+
+/// Files that are concatenated to one module, after the wide product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Family {
+    Element,
+    Automorphism,
+    Gadget,
+    Extend,
+    Combine,
+    Forward,
+    Inverse,
+}
+
+/// How a kernel is made.
+#[derive(Clone, Debug)]
+pub(super) struct KernelSpec {
+    pub(super) label: &'static str,
+    pub(super) family: Family,
+    pub(super) entry: &'static str,
+    pub(super) overrides: Vec<(&'static str, f64)>,
+}
+
+const MUL_WIDE_PORTABLE: &str = include_str!("../../../shaders/lib/mul_wide_portable.wgsl");
+const MUL_WIDE_INT64: &str = include_str!("../../../shaders/lib/mul_wide_int64.wgsl");
+const MOD_U32: &str = include_str!("../../../shaders/lib/mod_u32.wgsl");
+const BINDINGS: &str = include_str!("../../../shaders/lib/bindings.wgsl");
+const RADIX16: &str = include_str!("../../../shaders/lib/radix16.wgsl");
+const RADIX16_FORWARD: &str = include_str!("../../../shaders/lib/radix16_forward.wgsl");
+const RADIX16_INVERSE: &str = include_str!("../../../shaders/lib/radix16_inverse.wgsl");
+const NTT: &str = include_str!("../../../shaders/lib/ntt.wgsl");
+const ELEMENT: &str = include_str!("../../../shaders/element.wgsl");
+const AUTOMORPHISM: &str = include_str!("../../../shaders/automorphism.wgsl");
+const GADGET: &str = include_str!("../../../shaders/gadget.wgsl");
+const EXTEND: &str = include_str!("../../../shaders/extend.wgsl");
+const COMBINE: &str = include_str!("../../../shaders/combine.wgsl");
+const NTT_FORWARD: &str = include_str!("../../../shaders/ntt_forward.wgsl");
+const NTT_INVERSE: &str = include_str!("../../../shaders/ntt_inverse.wgsl");
+
+impl Family {
+    /// The module's source.
+    pub(super) fn source(self, product: WideProduct) -> String {
+        let product = match product {
+            WideProduct::Portable => MUL_WIDE_PORTABLE,
+            WideProduct::Int64 => MUL_WIDE_INT64,
+        };
+        let own: &[&str] = match self {
+            Self::Element => &[ELEMENT],
+            Self::Gadget => &[GADGET],
+            Self::Automorphism => &[AUTOMORPHISM],
+            Self::Extend => &[EXTEND],
+            Self::Combine => &[COMBINE],
+            Self::Forward => &[RADIX16, RADIX16_FORWARD, NTT, NTT_FORWARD],
+            Self::Inverse => &[RADIX16, RADIX16_INVERSE, NTT, NTT_INVERSE],
+        };
+        [product, MOD_U32, BINDINGS].iter().chain(own).copied().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Kernel {
+    /// Every kernel that can be asked for.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Self> {
+        let elements = [
+            Element::Zero,
+            Element::Copy,
+            Element::Add,
+            Element::Sub,
+            Element::Neg,
+            Element::Mul,
+            Element::MulAdd,
+            Element::MulScalar,
+            Element::AddScalar,
+            Element::Tensor,
+        ];
+        let plain = [false, true].into_iter().flat_map(|repeats| {
+            let others = [Self::Automorphism { repeats }, Self::Extend { repeats }];
+            elements.map(|element| Self::Element { element, repeats }).into_iter().chain(others)
+        });
+        let plain = plain.chain([Self::GadgetDot, Self::Combine]);
+        let columns = [4, 5].map(|stages| [Self::ForwardColumns { stages }, Self::InverseColumns { stages }]);
+        let rows = (MIN_LOG_POINTS..=MAX_LOG_POINTS).flat_map(|log_points| {
+            [false, true].map(|whole| {
+                let [plain, finish] = [false, true].map(|finish| Self::ForwardRows { log_points, whole, finish });
+                [plain, finish, Self::InverseRows { log_points, whole }]
+            })
+        });
+        plain.chain(columns.into_iter().flatten()).chain(rows.flatten()).collect()
+    }
+
+    /// How it is made.
+    pub(super) fn spec(self) -> KernelSpec {
+        let plain = |label, family, threads: u32, repeats: bool| KernelSpec {
+            label,
+            family,
+            entry: label,
+            overrides: vec![("THREADS", f64::from(threads)), ("REPEATS", f64::from(u8::from(repeats)))],
+        };
+        let columns = |label, family, stages| KernelSpec {
+            label,
+            family,
+            entry: if stages == 5 { "columns32" } else { "columns16" },
+            overrides: vec![("COLUMN_THREADS", f64::from(COLUMN_THREADS))],
+        };
+        match self {
+            Self::Element { element, repeats } => plain(element.label(), Family::Element, ELEMENT_THREADS, repeats),
+            Self::Automorphism { repeats } => plain("automorphism", Family::Automorphism, ELEMENT_THREADS, repeats),
+            Self::GadgetDot => plain("gadget_dot", Family::Gadget, ELEMENT_THREADS, false),
+            Self::Extend { repeats } => {
+                let mut spec = plain("extend", Family::Extend, EXTEND_THREADS, repeats);
+                spec.overrides.push(("TARGETS", f64::from(EXTEND_TARGETS)));
+                spec
+            }
+            Self::Combine => {
+                let mut spec = plain("combine", Family::Combine, ELEMENT_THREADS, false);
+                spec.overrides.push(("PRODUCTS", f64::from(COMBINE_PRODUCTS)));
+                spec
+            }
+            Self::ForwardColumns { stages } => columns("ntt_forward_columns", Family::Forward, stages),
+            Self::InverseColumns { stages } => columns("ntt_inverse_columns", Family::Inverse, stages),
+            Self::ForwardRows { log_points, whole, finish } => KernelSpec {
+                label: "ntt_forward_rows",
+                family: Family::Forward,
+                entry: "rows",
+                overrides: vec![
+                    ("LOG_POINTS", f64::from(log_points)),
+                    ("WHOLE", f64::from(u8::from(whole))),
+                    ("EPILOGUE", f64::from(u8::from(finish))),
+                ],
+            },
+            Self::InverseRows { log_points, whole } => KernelSpec {
+                label: "ntt_inverse_rows",
+                family: Family::Inverse,
+                entry: "rows",
+                overrides: vec![("LOG_POINTS", f64::from(log_points)), ("WHOLE", f64::from(u8::from(whole)))],
+            },
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Automorphisms and gadget products.
+
+use super::Lowering;
+use crate::device::buffer::{Buffer, View};
+use crate::device::gpu::catalog::Kernel;
+use crate::device::gpu::dispatch::slot;
+use crate::device::gpu::params::{AutomorphismParams, GadgetParams, Window};
+use crate::device::gpu::tables::Table;
+use crate::device::program::Basis;
+use crate::error::Result;
+use crate::units::GaloisElement;
+
+/// Key digits of one launch: as many as there are bindings.
+const KEYS: usize = 4;
+
+/// `Automorphism`.
+pub(super) fn automorphism(to: &mut Lowering<'_>, (dst, src): (&View, &View), element: GaloisElement) -> Result<()> {
+    let (source, repeats) = Window::from(src).repeated(dst.polys);
+    let params =
+        AutomorphismParams { dst: dst.into(), src: source, log_n: to.log_n(), first_poly: 0, element: element.get() };
+    let slots = [slot(&dst.buffer)?, slot(&src.buffer)?];
+    to.recorder.launch(Kernel::Automorphism { repeats }, params, &slots, [to.groups(), dst.limbs, dst.polys]);
+    Ok(())
+}
+
+/// `GadgetDot`: groups of digits, each adding to what the one before left in `dst`.
+pub(super) fn gadget_dot(
+    to: &mut Lowering<'_>,
+    (dst, digits): (&View, &View),
+    (key, rows): (&[Buffer], &Basis),
+    basis: &Basis,
+) -> Result<()> {
+    let limbs = to.table(Table::KeyRows(basis.clone(), rows.clone()));
+    let batch = dst.polys / 2;
+    for (group, keys) in (0..).step_by(KEYS).zip(key.chunks(KEYS)) {
+        let params = GadgetParams {
+            dst: dst.into(),
+            digits: digits.into(),
+            key_limbs: std::array::from_fn(|i| keys.get(i).map_or(0, |key| key.shape().limbs)),
+            log_n: to.log_n(),
+            limbs,
+            first_poly: 0,
+            batch,
+            first_digit: group,
+            count: u32::try_from(keys.len()).expect("at most 4"),
+        };
+        let operands = [&dst.buffer, &digits.buffer].into_iter().chain(keys);
+        let slots = operands.map(slot).collect::<Result<Vec<_>>>()?;
+        to.recorder.launch(Kernel::GadgetDot, params, &slots, [to.groups(), dst.limbs, batch]);
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Small tables that kernels look up (primes of limbs, conversion constants, which rows to transform), interned: each is
+//! made and uploaded once.
+
+use crate::device::program::{Basis, Digit};
+use crate::math::{Modulus, RingTables};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Words of a table after which all are forgotten before the next program.
+const MOST_RECORDS: usize = 1 << 22;
+
+/// A table's identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Table {
+    /// `Limb` of every limb.
+    Limbs(Basis),
+    /// `Limb` of every limb, with its key row.
+    KeyRows(Basis, Basis),
+    /// Rows of an NTT: every limb.
+    Rows(Basis),
+    /// Rows of an NTT that ends a division by the second basis.
+    Division(Basis, Basis),
+    /// Rows of an NTT: the limbs that each digit does not contain.
+    Foreign(Basis, Arc<[Digit]>),
+    /// One conversion, as a digit without own limbs.
+    Conversion(Basis, Basis),
+    /// The conversions of all digits.
+    Digits(Basis, Arc<[Digit]>),
+}
+
+/// All tables, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    records: Vec<[u32; 4]>,
+    known: HashMap<(u32, Table), u32>,
+    uploaded: usize,
+}
+
+impl Tables {
+    /// Index of the table's first record.
+    pub(super) fn intern(&mut self, ring_id: u32, ring: &RingTables, table: Table) -> u32 {
+        let key = (ring_id, table);
+        if let Some(&at) = self.known.get(&key) {
+            return at;
+        }
+        let at = self.make(ring, &key.1);
+        self.known.insert(key, at);
+        at
+    }
+
+    /// Forgets everything if it has grown large; called between programs.
+    pub(super) fn trim(&mut self) {
+        if self.records.len() > MOST_RECORDS {
+            *self = Self::default();
+        }
+    }
+
+    /// All records.
+    pub(super) fn records(&self) -> &[[u32; 4]] {
+        &self.records
+    }
+
+    /// Index of the first record that is not on the device yet, all being so from now on.
+    pub(super) fn take_fresh(&mut self) -> usize {
+        std::mem::replace(&mut self.uploaded, self.records.len())
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.records.len()).expect("trimmed far below 2^32")
+    }
+
+    fn make(&mut self, ring: &RingTables, table: &Table) -> u32 {
+        match table {
+            Table::Limbs(basis) => {
+                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0, 0));
+                self.push(records)
+            }
+            Table::KeyRows(basis, rows) => {
+                let records = moduli(ring, basis).zip(rows.primes()).flat_map(|(m, &row)| limb_record(m, row, 0));
+                self.push(records)
+            }
+            Table::Rows(basis) => {
+                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| row_record(ring, p, l, 0, 0));
+                self.push(records)
+            }
+            Table::Division(kept, dropped) => {
+                let scales = &ring.extension(dropped.primes(), kept.primes()).product_inverse;
+                let limbs = kept.primes().iter().zip(0..).zip(scales);
+                self.push(limbs.flat_map(|((&p, l), &scale)| row_record(ring, p, l, 0, scale)))
+            }
+            Table::Foreign(basis, digits) => {
+                let rows = digits.iter().zip(0..).flat_map(|(digit, d)| {
+                    let foreign = move |l: &u32| !(digit.first..digit.first + digit.limbs).contains(l);
+                    (0..basis.limbs()).filter(foreign).map(move |l| (d, l))
+                });
+                self.push(rows.flat_map(|(d, l)| row_record(ring, basis.primes()[l as usize], l, d, 0)))
+            }
+            Table::Conversion(from, to) => {
+                let conversion = self.conversion(ring, from, to);
+                self.push([[0, 0, conversion, from.limbs()]])
+            }
+            Table::Digits(basis, digits) => {
+                let heads: Vec<[u32; 4]> = digits
+                    .iter()
+                    .map(|d| [d.first, d.limbs, self.conversion(ring, &basis.slice(d.first, d.limbs), basis), d.limbs])
+                    .collect();
+                self.push(heads)
+            }
+        }
+    }
+
+    /// The constants of `shaders/extend.wgsl`.
+    fn conversion(&mut self, ring: &RingTables, from: &Basis, to: &Basis) -> u32 {
+        let e = ring.extension(from.primes(), to.primes());
+        let at = self.push(moduli(ring, from).enumerate().flat_map(|(i, m)| {
+            [[m.get(), e.hat_inverse[i], m.shoup(e.hat_inverse[i]), e.shift[i]], [e.weight[i], 0, 0, 0]]
+        }));
+        let sources = from.primes().len();
+        self.push(moduli(ring, to).enumerate().flat_map(|(j, m)| {
+            let hats = e.hat[j * sources..][..sources].chunks(4).map(|some| {
+                let mut quad = [0; 4];
+                quad[..some.len()].copy_from_slice(some);
+                quad
+            });
+            limb_record(m, m.neg(e.product[j]), 0).into_iter().chain([[0; 4]]).chain(hats).collect::<Vec<_>>()
+        }));
+        at
+    }
+
+    fn push(&mut self, records: impl IntoIterator<Item = [u32; 4]>) -> u32 {
+        let at = self.end();
+        self.records.extend(records);
+        at
+    }
+}
+
+fn moduli(ring: &RingTables, basis: &Basis) -> impl Iterator<Item = Modulus> {
+    basis.primes().iter().map(|&p| ring.primes()[p as usize].modulus())
+}
+
+/// Mirror of `Limb` in `shaders/lib/mod_u32.wgsl`.
+fn limb_record(m: Modulus, aux_a: u32, aux_b: u32) -> [[u32; 4]; 2] {
+    let q = m.get();
+    let bits = 32 - q.leading_zeros();
+    let barrett = u32::try_from((1u64 << (bits + 31)) / u64::from(q)).expect("2^(bits - 1) < q");
+    let radix = m.reduce(1 << 32);
+    let one_shoup = u32::try_from((1u64 << 32) / u64::from(q)).expect("1 < q");
+    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux_a, aux_b]]
+}
+
+/// A row of an NTT's grid, see `shaders/lib/ntt.wgsl`.
+fn row_record(ring: &RingTables, prime: u32, limb: u32, digit: u32, scale: u32) -> [[u32; 4]; 2] {
+    let m = ring.primes()[prime as usize].modulus();
+    [[m.get(), prime, limb, digit], [scale, m.shoup(scale), 0, 0]]
+}
