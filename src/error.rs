@@ -95,7 +95,9 @@ pub enum Error {
 
     // --- make or send another key -----------------------------------------------------------
     /// No key for this rotation.
-    #[error("no key for a rotation by {steps}; ask the plan for `rotations()` and generate the keys with them")]
+    #[error(
+        "no key for a rotation by {steps}; generate the evaluation keys with the plan's `rotations`, or add this step to them"
+    )]
     MissingRotationKey {
         /// Signed steps.
         steps: i32,

@@ -285,6 +285,27 @@ impl<E: Evaluator> PreparedMatrix<E> {
     }
 }
 
+/// Sums of `width` neighbouring slots: slot `i` becomes `x_i + x_(i+1) + ... + x_(i + width - 1)`, cyclically.
+///
+/// # Level and scale
+/// Both stay.
+/// # Cost
+/// `log2(width)` rotations, by 1, 2, 4, ...
+/// # Errors
+/// [`Error::InvalidParameter`] unless `width` is a power of two up to the slots; [`Error::MissingRotationKey`].
+pub fn inner_sum<E: Evaluator>(eval: &E, x: &E::Value, width: usize) -> Result<E::Value> {
+    if !width.is_power_of_two() || width > eval.slots() {
+        let reason = format!("{width} is not a power of two up to {}", eval.slots());
+        return Err(Error::InvalidParameter { what: "width", reason });
+    }
+    let mut sum: Option<E::Value> = None;
+    for k in 0..width.ilog2() {
+        let half = sum.as_ref().unwrap_or(x);
+        sum = Some(eval.add(half, &eval.rotate(half, 1 << k)?)?);
+    }
+    sum.map_or_else(|| eval.rotate(x, 0), Ok)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ mod linear;
 mod plan;
 
 pub use clear::{Clear, ClearValue, ClearWeights};
-pub use linear::{DiagonalMatrix, PreparedMatrix};
+pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
 
 use crate::error::Result;

@@ -161,7 +161,8 @@ impl Encryptor {
             return Err(Error::ParameterMismatch { op: "encrypt" });
         }
         let limbs = self.parameters.limbs_at(plaintext.level)?;
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock must not be held while rayon works: its threads may encrypt something else meanwhile.
+        let mut rng = Csprng::new(&self.rng.lock().unwrap_or_else(PoisonError::into_inner).seed());
         let pair = match &self.key {
             EncryptionKey::Public(key) => key.encrypt(&plaintext.words, plaintext.batch, limbs, &mut rng)?,
             EncryptionKey::Secret(key) => key.encrypt(&plaintext.words, plaintext.batch, limbs, &mut rng),
@@ -203,11 +204,11 @@ pub struct Decryptor {
 }
 
 impl Decryptor {
-    /// Every vector of the batch, all `N/2` slots.
+    /// The plaintexts of the batch, for [`Encoder::decode`].
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`]; [`Error::ShapeMismatch`] for a damaged ciphertext.
-    pub fn decrypt(&self, ciphertext: &HostCiphertext) -> Result<Vec<Vec<Complex64>>> {
+    pub fn decrypt_plaintext(&self, ciphertext: &HostCiphertext) -> Result<Plaintext> {
         ciphertext.check_parameters("decrypt", &self.parameters)?;
         let pair = &ciphertext.pair;
         let rest = match &pair.c1 {
@@ -216,8 +217,21 @@ impl Decryptor {
         };
         let mut components = vec![pair.c0.as_slice()];
         components.extend(rest.chunks(pair.c0.len().max(1)));
-        let coefficients = self.secret.decrypt(&components, pair.limbs)?;
-        Ok(Encoder::new(&self.parameters).decode(&coefficients, pair.limbs, ciphertext.scale))
+        Ok(Plaintext {
+            parameters: self.parameters.clone(),
+            level: ciphertext.level,
+            scale: ciphertext.scale,
+            batch: pair.batch,
+            words: self.secret.decrypt(&components, pair.limbs)?,
+        })
+    }
+
+    /// Every vector of the batch, all `N/2` slots.
+    ///
+    /// # Errors
+    /// As [`Self::decrypt_plaintext`].
+    pub fn decrypt(&self, ciphertext: &HostCiphertext) -> Result<Vec<Vec<Complex64>>> {
+        Encoder::new(&self.parameters).decode(&self.decrypt_plaintext(ciphertext)?)
     }
 
     /// The real parts.

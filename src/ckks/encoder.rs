@@ -3,7 +3,7 @@
 use super::parameters::Parameters;
 use crate::error::{Error, Result};
 use crate::math::{balanced_digits_to_f64, rows};
-use crate::units::{Level, LimbCount};
+use crate::units::Level;
 use num_complex::Complex64;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -103,9 +103,15 @@ impl Encoder {
         rows.try_for_each(|(index, (words, vector))| {
             let mut coefficients = Zeroizing::new(self.parameters.embedding().to_coefficients(vector));
             rows::round_scaled(&mut coefficients, scale);
-            let largest = coefficients.iter().fold(0f64, |max, c| max.max(c.abs()));
+            // The sum of huge values may be infinite or not a number, which must not look small.
+            let largest =
+                coefficients.iter().fold(0f64, |max, c| if c.is_nan() { f64::INFINITY } else { max.max(c.abs()) });
             if largest >= limit {
-                return Err(Error::BadValue { index, reason: "too large for the modulus at this level and scale" });
+                let before: usize = vectors[..index].iter().map(Vec::len).sum();
+                let worst =
+                    (0..vector.len()).max_by(|&a, &b| vector[a].norm().total_cmp(&vector[b].norm())).unwrap_or(0);
+                let reason = "too large for the modulus at this level and scale";
+                return Err(Error::BadValue { index: before + worst, reason });
             }
             let primes = &self.parameters.rlwe().tables().primes()[..limbs];
             words.par_chunks_mut(n).zip(primes).for_each(|(out, prime)| {
@@ -119,6 +125,12 @@ impl Encoder {
 
     /// The integer nearest to `value * scale`, for constants that multiply or shift every slot.
     pub(super) fn scalar(&self, value: f64, scale: f64, level: Level) -> Result<i128> {
+        if !(scale > 0.0 && scale.is_finite()) {
+            return Err(Error::InvalidParameter {
+                what: "scale",
+                reason: format!("{scale} is not positive and finite"),
+            });
+        }
         let scaled = (value * scale).round_ties_even();
         if !value.is_finite() {
             return Err(Error::BadValue { index: 0, reason: "not a finite number" });
@@ -131,17 +143,34 @@ impl Encoder {
         Ok(integer)
     }
 
-    /// Slots of decrypted coefficients `[batch][limb][N]`.
-    pub(super) fn decode(&self, coefficients: &[u32], limbs: LimbCount, scale: f64) -> Vec<Vec<Complex64>> {
-        let primes = &self.parameters.rlwe().tables().primes()[..limbs.0 as usize];
-        coefficients
-            .par_chunks(primes.len() * self.parameters.log_n().degree())
-            .map(|words| {
-                let mut values = Zeroizing::new(balanced_digits_to_f64(words, primes));
-                values.iter_mut().for_each(|v| *v /= scale);
-                self.parameters.embedding().to_slots(&values)
-            })
-            .collect()
+    /// The vectors behind a plaintext, all `N/2` slots.
+    ///
+    /// # Cost
+    /// Per vector: one inverse NTT a limb, `limbs^2` multiplications a coefficient, one FFT of `N/2` points.
+    /// # Errors
+    /// [`Error::ParameterMismatch`].
+    pub fn decode(&self, plaintext: &Plaintext) -> Result<Vec<Vec<Complex64>>> {
+        if !plaintext.parameters.is_same(&self.parameters) {
+            return Err(Error::ParameterMismatch { op: "decode" });
+        }
+        let n = self.parameters.log_n().degree();
+        let primes = &self.parameters.rlwe().tables().primes()[..plaintext.words.len() / n / plaintext.batch as usize];
+        let vectors = plaintext.words.par_chunks(primes.len() * n).map(|words| {
+            let mut coefficients = Zeroizing::new(words.to_vec());
+            coefficients.par_chunks_mut(n).zip(primes).for_each(|(row, prime)| prime.inverse(row));
+            let mut values = Zeroizing::new(balanced_digits_to_f64(&coefficients, primes));
+            values.iter_mut().for_each(|v| *v /= plaintext.scale);
+            self.parameters.embedding().to_slots(&values)
+        });
+        Ok(vectors.collect())
+    }
+
+    /// The real parts of [`Self::decode`].
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_real(&self, plaintext: &Plaintext) -> Result<Vec<Vec<f64>>> {
+        Ok(self.decode(plaintext)?.into_iter().map(|v| v.into_iter().map(|z| z.re).collect()).collect())
     }
 }
 
@@ -154,7 +183,7 @@ fn reduce_row(coefficients: &[f64], largest: f64, prime: &crate::math::Prime, ou
         // Beyond 2^62 an f64 is an integer mantissa times a power of two.
         let m = prime.modulus();
         for (out, c) in out.iter_mut().zip(coefficients) {
-            let exponent = (c.abs().log2().floor() as i32 - 52).max(0);
+            let exponent = (c.abs().log2().floor() as i32).saturating_sub(52).max(0);
             let mantissa = prime.reducer().signed((c / f64::from(exponent).exp2()) as i64);
             *out = m.mul(mantissa, m.pow(2, exponent.unsigned_abs()));
         }

@@ -33,6 +33,8 @@ pub struct DevicePlaintext {
 /// A matrix of scalars on a device, encoded for one level.
 #[derive(Clone, Debug)]
 pub struct DeviceWeights {
+    parameters: Parameters,
+    device: Device,
     weights: View,
     rows: u32,
     columns: u32,
@@ -58,6 +60,9 @@ impl DevicePlaintext {
         self.scale
     }
 }
+
+/// Smallest integer that may stand for 1 in [`Evaluator::drop_to`]: its rounding is off by less than `2^-21`.
+const MIN_FACTOR: f64 = (1 << 20) as f64;
 
 /// Scales that differ by less than this, relatively, are one scale: 64-bit rounding along a chain of operations.
 const SCALE_TOLERANCE: f64 = 1e-12;
@@ -137,6 +142,8 @@ impl Evaluator {
         let shape = Shape { batch: size(matrix.entries().len())?, limbs: basis.limbs(), log_n: 0 };
         let buffer = self.device().upload(shape, &words)?;
         Ok(DeviceWeights {
+            parameters: self.parameters.clone(),
+            device: self.device().clone(),
             weights: buffer.view(),
             rows: size(matrix.rows())?,
             columns: size(matrix.columns())?,
@@ -148,15 +155,15 @@ impl Evaluator {
     // --- checks -----------------------------------------------------------------------------
 
     fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
-        if !a.parameters.is_same(&self.parameters) {
+        self.owns(op, &a.parameters, a.device())
+    }
+
+    fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
+        if !parameters.is_same(&self.parameters) {
             return Err(Error::ParameterMismatch { op });
         }
-        if !a.device().is_same(self.device()) {
-            return Err(Error::DeviceMismatch {
-                op,
-                left: self.device().name().into(),
-                right: a.device().name().into(),
-            });
+        if !device.is_same(self.device()) {
+            return Err(Error::DeviceMismatch { op, left: self.device().name().into(), right: device.name().into() });
         }
         Ok(())
     }
@@ -315,7 +322,10 @@ impl Evaluator {
         let mut factors = Vec::with_capacity(terms.len());
         for (a, plain) in terms {
             factors.push(self.fitting("dot_plain", a, plain)?);
-            Self::same_batch("dot_plain", first.poly.batch(), a.poly.batch())?;
+            if a.components != first.components {
+                return Err(Error::ComponentCount { op: "dot_plain", expected: first.components, got: a.components });
+            }
+            Self::same_batch("dot_plain", first.batch(), a.batch())?;
             Self::same_scale("dot_plain", scale, a.scale * plain.scale)?;
             if a.level != first.level {
                 return Err(Error::LevelMismatch { op: "dot_plain", left: first.level.0, right: a.level.0 });
@@ -344,9 +354,13 @@ impl Evaluator {
     /// # Errors
     /// As [`Self::add`], but for the scale.
     pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
-        self.pair("multiply", a)?;
-        self.pair("multiply", b)?;
-        Self::same_batch("multiply", a.batch(), b.batch())?;
+        self.tensor("multiply", a, b)
+    }
+
+    fn tensor(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.pair(op, a)?;
+        self.pair(op, b)?;
+        Self::same_batch(op, a.batch(), b.batch())?;
         let (a, b) = self.align(a, b)?;
         Ok(Ciphertext { poly: a.poly.tensor(&b.poly)?, components: 3, scale: a.scale * b.scale, ..a })
     }
@@ -354,7 +368,8 @@ impl Evaluator {
     /// Back to two components after [`Self::multiply`].
     ///
     /// # Noise
-    /// Adds about `sigma sqrt(D N / 12) 2^(digit bits) / P + sqrt(N / 18)` to a coefficient, for `D` digits.
+    /// Adds a standard deviation of about `sqrt((sigma 2^(digit bits) / P)^2 D N / 12 + N / 18)` to a coefficient, for `D`
+    /// digits.
     /// # Cost
     /// With `L` limbs, `D` digits, `K` special primes: `L + 2 K` inverse and about `D (L + K) + L` forward NTTs.
     /// # Errors
@@ -386,8 +401,12 @@ impl Evaluator {
     /// # Errors
     /// [`Error::LevelExhausted`]; others as [`Self::multiply`] and [`Self::relinearize`].
     pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
-        let level = self.next_level("mul", a.level.min(b.level))?;
-        let product = self.multiply(a, b)?;
+        self.product("mul", a, b)
+    }
+
+    fn product(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        let level = self.next_level(op, a.level.min(b.level))?;
+        let product = self.tensor(op, a, b)?;
         let (head, switched) = self.relinearize_extended(&product)?;
         let special = self.parameters.rlwe().special();
         let raised =
@@ -402,7 +421,7 @@ impl Evaluator {
     /// # Errors
     /// As [`Self::mul`].
     pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
-        self.mul(a, a)
+        self.product("square", a, a)
     }
 
     // --- levels -----------------------------------------------------------------------------
@@ -442,18 +461,24 @@ impl Evaluator {
     /// # Level and scale
     /// `level` and [`Parameters::scale_at`] it. The way down multiplies by 1 at the scale that makes up the difference.
     /// # Errors
-    /// [`Error::LevelTooHigh`]; [`Error::ScaleMismatch`] when the scale is off at the value's own level already.
+    /// [`Error::LevelTooHigh`]; [`Error::ScaleMismatch`] when the value's scale is not its level's, or too large to be made up for:
+    /// rescale it first.
     pub fn drop_to(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext> {
         self.mine("drop_to", a)?;
+        if level > a.level {
+            return Err(Error::LevelTooHigh { op: "drop_to", wanted: level.0, available: a.level.0 });
+        }
         let target = self.parameters.scale_at(level)?;
-        if level >= a.level {
-            let same = self.truncate(a, level)?;
+        if level == a.level {
             Self::same_scale("drop_to", a.scale, target)?;
-            return Ok(same);
+            return Ok(a.clone());
         }
         let above = Level(level.0 + 1);
         let truncated = self.truncate(a, above)?;
         let factor = target * self.dropped(above)? / a.scale;
+        if factor < MIN_FACTOR {
+            return Err(Error::ScaleMismatch { op: "drop_to", left: a.scale.log2(), right: target.log2() });
+        }
         let mut out = self.rescale(&self.mul_scalar(&truncated, 1.0, factor)?)?;
         out.scale = target;
         Ok(out)
@@ -529,15 +554,7 @@ impl Evaluator {
     /// # Errors
     /// [`Error::InvalidParameter`] unless `width` is a power of two up to the slots; else as [`Self::rotate`].
     pub fn inner_sum(&self, a: &Ciphertext, width: usize) -> Result<Ciphertext> {
-        if !width.is_power_of_two() || width > self.parameters.slots() {
-            let reason = format!("{width} is not a power of two up to {}", self.parameters.slots());
-            return Err(Error::InvalidParameter { what: "width", reason });
-        }
-        let mut sum = a.clone();
-        for k in 0..width.ilog2() {
-            sum = self.add(&sum, &self.rotate(&sum, 1 << k)?)?;
-        }
-        Ok(sum)
+        crate::circuit::inner_sum(self, a, width)
     }
 
     // --- batches ----------------------------------------------------------------------------
@@ -554,6 +571,7 @@ impl Evaluator {
     /// [`Error::ShapeMismatch`]; [`Error::LevelTooHigh`] for weights encoded below the ciphertext's level.
     pub fn combine(&self, a: &Ciphertext, weights: &DeviceWeights) -> Result<Ciphertext> {
         self.mine("combine", a)?;
+        self.owns("combine", &weights.parameters, &weights.device)?;
         Self::same_batch("combine", weights.columns, a.batch())?;
         if weights.level < a.level {
             return Err(Error::LevelTooHigh { op: "combine", wanted: a.level.0, available: weights.level.0 });

@@ -277,7 +277,7 @@ impl Builder {
             }
             return Err(last.unwrap_or(Error::InvalidParameter { what: "log_n", reason: "no ring fits".into() }));
         };
-        let log_n = LogN::new(log_n)?;
+        let log_n = ring_dimension(log_n)?;
         self.assemble(log_n, self.security.max_log_qp(log_n).unwrap_or(0))
     }
 
@@ -286,7 +286,7 @@ impl Builder {
     /// # Errors
     /// [`Error::NoPrimes`], [`Error::InvalidParameter`].
     pub fn insecure_build(self) -> Result<Parameters> {
-        let log_n = LogN::new(self.log_n.unwrap_or(LogN::MIN))?;
+        let log_n = ring_dimension(self.log_n.unwrap_or(LogN::MIN))?;
         self.assemble(log_n, u32::MAX)
     }
 
@@ -306,11 +306,15 @@ impl Builder {
             let mut special = Vec::new();
             let mut free = ntt_primes_below(Modulus::LIMIT, log_n).filter(|q| !chain.moduli.contains(q));
             while bits(&special) < digit {
-                special.push(free.next().ok_or(Error::NoPrimes { log_n: log_n.get(), bits: 30.0 })?);
+                let Some(q) = free.next() else { break };
+                special.push(q);
+            }
+            if bits(&special) < digit || special.len() > 12 {
+                continue;
             }
             let log_qp = bits(&chain.moduli) + bits(&special);
             smallest = smallest.min(log_qp);
-            if special.len() > 12 || log_qp > f64::from(max_log_qp) {
+            if log_qp > f64::from(max_log_qp) {
                 continue;
             }
             // NTTs of a multiplication with relinearization and rescale.
@@ -321,6 +325,9 @@ impl Builder {
             }
         }
         let Some((size, special, _)) = best else {
+            if smallest.is_infinite() {
+                return Err(Error::NoPrimes { log_n: log_n.get(), bits: 30.0 });
+            }
             return Err(Error::Insecure {
                 log_n: log_n.get(),
                 log_qp: smallest,
@@ -338,6 +345,13 @@ impl Builder {
             scale_bits: self.scale_bits,
         })))
     }
+}
+
+fn ring_dimension(log_n: u32) -> Result<LogN> {
+    LogN::new(log_n).ok_or_else(|| Error::InvalidParameter {
+        what: "log_n",
+        reason: format!("{log_n} is outside {}..={}", LogN::MIN, LogN::MAX),
+    })
 }
 
 /// The modulus chain, lowest limbs first.

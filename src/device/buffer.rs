@@ -115,7 +115,7 @@ impl View {
     }
 
     /// Whether some word belongs to both windows.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         let meet = |a: u32, n: u32, b: u32, m: u32| a < b.saturating_add(m) && b < a.saturating_add(n);
         self.buffer.is_same(&other.buffer)
             && meet(self.first_poly, self.polys, other.first_poly, other.polys)

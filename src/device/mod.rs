@@ -14,8 +14,10 @@ mod cpu;
 mod gpu;
 mod program;
 mod queue;
+mod recorder;
 
 pub use backend::{Backend, Caps, DeviceKind};
 pub use buffer::{Buffer, View};
 pub use program::{Basis, Digit, Op, Program, RingId};
 pub use queue::{Device, LoadedRing};
+pub use recorder::OpLog;

@@ -246,6 +246,17 @@ impl Op {
     }
 }
 
+/// Name and shapes in `polynomials x limbs`: `mod_down 2x3 <- 2x5`.
+impl std::fmt::Display for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}x{}", self.name(), self.dst().polys, self.dst().limbs)?;
+        for (index, source) in self.sources().iter().enumerate() {
+            write!(f, "{} {}x{}", if index == 0 { " <-" } else { "," }, source.polys, source.limbs)?;
+        }
+        Ok(())
+    }
+}
+
 /// Operations of one or more rings, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
@@ -279,9 +290,7 @@ impl Check<'_> {
             Op::Zero { .. } => Ok(()),
             Op::Copy { src, .. } => self.repeats(dst, src, dst.limbs),
             Op::Automorphism { src, element, .. } => {
-                self.ensure(element.get() % 2 == 1 && element.get() < 2 << dst.buffer.shape().log_n, || {
-                    format!("{} is no Galois element", element.get())
-                })?;
+                self.galois(*element)?;
                 self.repeats(dst, src, dst.limbs)
             }
             Op::Add { a, b, basis, .. }
@@ -320,7 +329,7 @@ impl Check<'_> {
                 let mut next = 0;
                 for digit in digits.iter() {
                     self.ensure(digit.first == next && digit.limbs > 0, || "digits leave a gap".into())?;
-                    next += digit.limbs;
+                    next = next.saturating_add(digit.limbs);
                     self.ensure(next <= limbs && next <= basis.limbs(), || "digits exceed the limbs".into())?;
                     self.extension(&basis.slice(digit.first, digit.limbs), basis)?;
                 }
@@ -349,6 +358,9 @@ impl Check<'_> {
                 self.over(kept, &[dst])?;
                 self.over(&kept.join(dropped), &[src])?;
                 self.extension(dropped, kept)?;
+                self.ensure(kept.primes().iter().all(|p| !dropped.primes().contains(p)), || {
+                    "a prime both kept and dropped".into()
+                })?;
                 self.ensure(src.polys == dst.polys, || format!("{} to {} polynomials", src.polys, dst.polys))
             }
             Op::Combine { src, weights, components, basis, .. } => {
@@ -412,6 +424,12 @@ impl Check<'_> {
             .chunks(basis.primes().len())
             .all(|row| row.iter().zip(basis.primes()).all(|(&s, &p)| s < self.ring.primes()[p as usize].q()));
         self.ensure(reduced, || "a scalar that is not reduced".into())
+    }
+
+    fn galois(&self, element: GaloisElement) -> Result<()> {
+        self.ensure(element.get() % 2 == 1 && element.get() < 2 << self.ring.log_n().get(), || {
+            format!("{} is no Galois element", element.get())
+        })
     }
 
     fn extension(&self, from: &Basis, to: &Basis) -> Result<()> {

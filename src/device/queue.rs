@@ -4,6 +4,7 @@ use super::backend::{Backend, Caps, DeviceKind};
 use super::buffer::Buffer;
 use super::cpu::CpuBackend;
 use super::program::{Op, Program, RingId};
+use super::recorder::{OpLog, Recorder};
 use crate::error::{Error, Result};
 use crate::math::RingTables;
 use crate::units::Shape;
@@ -131,6 +132,17 @@ impl Device {
         Self(Arc::new(Inner { backend, queue: Mutex::default() }))
     }
 
+    /// The same hardware as a device of its own that logs every operation it runs, for tests and profiles of cost.
+    pub fn recorded(&self) -> (Self, OpLog) {
+        let log = OpLog::default();
+        (Self::from_backend(Box::new(Recorder { device: self.clone(), log: log.clone() })), log)
+    }
+
+    /// The backend behind the queue.
+    pub(super) fn backend(&self) -> &dyn Backend {
+        self.0.backend.as_ref()
+    }
+
     /// The device's name: the adapter's for a GPU.
     pub fn name(&self) -> &str {
         self.0.backend.name()
@@ -203,6 +215,16 @@ impl Device {
         let mut queue = self.queue();
         if let Some(failure) = &queue.failure {
             return Err(failure.clone());
+        }
+        if self.caps().queue_ops <= 1 {
+            // A backend that runs each operation at once needs no order but the callers' own. It may hand work to rayon,
+            // whose threads may then record operations of other callers: the lock must not be held.
+            drop(queue);
+            let done = self.0.backend.submit(Program { steps: vec![(ring.id, op)] });
+            if let Err(failure) = &done {
+                self.queue().failure.get_or_insert(failure.clone());
+            }
+            return done;
         }
         queue.program.steps.push((ring.id, op));
         if queue.program.steps.len() >= self.caps().queue_ops {

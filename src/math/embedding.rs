@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// # Source
 /// CKKS, ePrint 2016/421, section 3.2.
 #[derive(Clone)]
-pub(crate) struct Embedding {
+pub struct Embedding {
     forward: Arc<dyn Fft<f64>>,
     inverse: Arc<dyn Fft<f64>>,
     /// `zeta^n`.
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Embedding {
 
 impl Embedding {
     /// The embedding of a ring.
-    pub(crate) fn new(log_n: LogN) -> Self {
+    pub fn new(log_n: LogN) -> Self {
         let (n, half) = (log_n.degree(), log_n.slots());
         let mut planner = FftPlanner::new();
         let two_n = 2 * n as u64;
@@ -45,7 +45,7 @@ impl Embedding {
     }
 
     /// Number of slots, `N/2`.
-    pub(crate) fn slots(&self) -> usize {
+    pub fn slots(&self) -> usize {
         self.twist.len()
     }
 
@@ -53,7 +53,7 @@ impl Embedding {
     ///
     /// # Shape
     /// At most `N/2` slots to `N` coefficients.
-    pub(crate) fn to_coefficients(&self, slots: &[Complex64]) -> Vec<f64> {
+    pub fn to_coefficients(&self, slots: &[Complex64]) -> Vec<f64> {
         let half = self.slots();
         let mut work = vec![Complex64::ZERO; half];
         for (value, &k) in slots.iter().zip(self.order.iter()) {
@@ -70,18 +70,16 @@ impl Embedding {
         out
     }
 
-    /// Slots of a real polynomial.
+    /// Slots of a real polynomial; missing coefficients are zero.
     ///
     /// # Shape
-    /// `N` coefficients to `N/2` slots.
-    pub(crate) fn to_slots(&self, coefficients: &[f64]) -> Vec<Complex64> {
-        let (low, high) = coefficients.split_at(self.slots());
-        let mut work: Vec<_> = low
-            .iter()
-            .zip(high)
-            .zip(self.twist.iter())
-            .map(|((low, high), twist)| Complex64::new(*low, *high) * twist)
-            .collect();
+    /// At most `N` coefficients to `N/2` slots.
+    pub fn to_slots(&self, coefficients: &[f64]) -> Vec<Complex64> {
+        let (low, high) = coefficients.split_at(self.slots().min(coefficients.len()));
+        let (low, high) = [low, high].map(|part| part.iter().copied().chain(std::iter::repeat(0.0))).into();
+        let twisted =
+            low.zip(high).zip(self.twist.iter()).map(|((low, high), twist)| Complex64::new(low, high) * twist);
+        let mut work: Vec<_> = twisted.collect();
         self.inverse.process(&mut work);
         self.order.iter().map(|&k| work[k as usize]).collect()
     }

@@ -11,7 +11,7 @@ pub(crate) mod rows;
 mod sampling;
 mod tables;
 
-pub(crate) use embedding::Embedding;
+pub use embedding::Embedding;
 pub use modulus::Modulus;
 pub use primes::{is_prime, ntt_primes_below, ntt_primes_near};
 pub(crate) use reduce::Reducer;

@@ -153,7 +153,7 @@ impl SecretKey {
         HostPair { limbs, batch, c0, c1: UniformHalf::Seeded(seed) }
     }
 
-    /// `sum_k c_k s^k` in coefficient form for a batch of ciphertexts with any number of components.
+    /// `sum_k c_k s^k` for a batch of ciphertexts with any number of components.
     ///
     /// # Shape
     /// `components` of `[batch][limb][N]` each, evaluation form; the result `[batch][limb][N]`.
@@ -177,7 +177,6 @@ impl SecretKey {
             for component in components.iter().rev() {
                 rows::horner(prime.reducer(), out, self.limb(row % limbs), &component[row * n..(row + 1) * n]);
             }
-            prime.inverse(out);
         });
         Ok(out)
     }

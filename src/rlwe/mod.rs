@@ -90,8 +90,9 @@ impl Parameters {
         self.basis(limbs).join(&self.all().slice(self.chain, self.special().0))
     }
 
-    /// The digits of the first `limbs` limbs.
-    pub(crate) fn digits(&self, limbs: LimbCount) -> Arc<[Digit]> {
+    /// The digits of the first `limbs` limbs of the chain.
+    pub fn digits(&self, limbs: LimbCount) -> Arc<[Digit]> {
+        let limbs = limbs.min(self.chain());
         (0..limbs.0)
             .step_by(self.digit_limbs as usize)
             .map(|first| Digit { first, limbs: self.digit_limbs.min(limbs.0 - first) })

@@ -1,0 +1,193 @@
+//! Every CKKS operation at the presets, and one set of parameters close to SEAL's at N = 2^14.
+//!
+//! Ids: `ckks_<operation>/<set>,N=2^L,limbs=l/batch=b,<device>`. `mul` is multiply, relinearize and rescale in one;
+//! `decrypt` contains decoding; `rotate_hoisted_8` is eight rotations. Host operations stand under the CPU's names.
+//! On a GPU each iteration submits and waits (see `common`). `load` and `to_host` are the transfers.
+
+mod common;
+
+use common::{Place, criterion};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
+use num_complex::Complex64;
+use ringlight::Result;
+use ringlight::ckks::{
+    Ciphertext, Decryptor, DevicePlaintext, Encoder, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest,
+    Parameters, Plaintext,
+};
+use ringlight::device::DeviceKind;
+use ringlight::math::Seed;
+use std::hint::black_box;
+use std::sync::{Mutex, OnceLock};
+
+const HOISTED: [i32; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/// As close as one-limb levels come to SEAL's chain of 375 bits of Q under 438 of QP: see what the program prints.
+fn seal_like() -> Result<Parameters> {
+    Parameters::builder().log_n(14).scale_bits(29).levels(11).headroom_bits(21).build()
+}
+
+/// The client's things.
+struct Host {
+    keys: Mutex<KeyGenerator>,
+    vectors: Vec<Vec<Complex64>>,
+    encoder: Encoder,
+    plaintext: Plaintext,
+    public: Encryptor,
+    secret: Encryptor,
+    decryptor: Decryptor,
+    ciphertext: HostCiphertext,
+    parameters: Parameters,
+}
+
+impl Host {
+    fn new(parameters: &Parameters, batch: u32) -> Result<Self> {
+        let mut keys = KeyGenerator::from_seed(parameters, &Seed::from_bytes([2; 32]));
+        let encoder = Encoder::new(parameters);
+        let entry = |b: u32, k: usize| Complex64::cis(f64::from(b) + k as f64 * 0.37);
+        let vectors: Vec<_> = (0..batch).map(|b| (0..parameters.slots()).map(|k| entry(b, k)).collect()).collect();
+        let plaintext = encoder.encode(&vectors, parameters.max_level())?;
+        let public = Encryptor::with_public_key(parameters, keys.public_key())?;
+        let (secret, decryptor) = (keys.encryptor(), keys.decryptor());
+        let ciphertext = secret.encrypt(&plaintext)?;
+        let parameters = parameters.clone();
+        Ok(Self {
+            keys: Mutex::new(keys),
+            vectors,
+            encoder,
+            plaintext,
+            public,
+            secret,
+            decryptor,
+            ciphertext,
+            parameters,
+        })
+    }
+
+    fn rotation_key(&self) -> Result<()> {
+        let mut keys = self.keys.lock().expect("no benchmark panics");
+        let made = keys.evaluation_keys(&KeyRequest::new().rotations([1]))?;
+        black_box(made);
+        Ok(())
+    }
+}
+
+/// The server's things on one device.
+struct Server {
+    eval: Evaluator,
+    x: Ciphertext,
+    y: Ciphertext,
+    product: Ciphertext,
+    plain: DevicePlaintext,
+}
+
+impl Server {
+    fn new(host: &Host, place: &Place) -> Result<Self> {
+        let request = KeyRequest::new().relinearization(true).conjugation(true).rotations(HOISTED).rotations([16, 32]);
+        let keys = host.keys.lock().expect("no benchmark panics").evaluation_keys(&request)?;
+        let eval = Evaluator::new(&host.parameters, place.device(), &keys)?;
+        let x = eval.load(&host.ciphertext)?;
+        let y = eval.load(&host.secret.encrypt(&host.plaintext)?)?;
+        Ok(Self { product: eval.multiply(&x, &y)?, plain: eval.load_plaintext(&host.plaintext)?, x, y, eval })
+    }
+}
+
+fn done<T>(value: T) -> Result<()> {
+    black_box(value);
+    Ok(())
+}
+
+type HostWork = fn(&Host) -> Result<()>;
+const ON_HOST: [(&str, HostWork); 5] = [
+    ("encode", |h| done(h.encoder.encode(&h.vectors, h.plaintext.level())?)),
+    ("encrypt_public", |h| done(h.public.encrypt(&h.plaintext)?)),
+    ("encrypt_secret", |h| done(h.secret.encrypt(&h.plaintext)?)),
+    ("decrypt", |h| done(h.decryptor.decrypt(&h.ciphertext)?)),
+    ("rotation_key", |h| h.rotation_key()),
+];
+
+type DeviceWork = fn(&Host, &Server) -> Result<()>;
+const ON_DEVICE: [(&str, DeviceWork); 20] = [
+    ("load", |h, s| done(s.eval.load(&h.ciphertext)?)),
+    ("to_host", |_, s| done(s.x.to_host()?)),
+    ("add", |_, s| done(s.eval.add(&s.x, &s.y)?)),
+    ("sub", |_, s| done(s.eval.sub(&s.x, &s.y)?)),
+    ("neg", |_, s| done(s.eval.neg(&s.x)?)),
+    ("add_plain", |_, s| done(s.eval.add_plain(&s.x, &s.plain)?)),
+    ("add_scalar", |_, s| done(s.eval.add_scalar(&s.x, 0.3)?)),
+    ("mul_plain", |_, s| done(s.eval.mul_plain(&s.x, &s.plain)?)),
+    ("mul_scalar", |_, s| done(s.eval.mul_scalar(&s.x, 0.3, s.x.scale())?)),
+    ("multiply", |_, s| done(s.eval.multiply(&s.x, &s.y)?)),
+    ("relinearize", |_, s| done(s.eval.relinearize(&s.product)?)),
+    ("rescale", |_, s| done(s.eval.rescale(&s.x)?)),
+    ("mul", |_, s| done(s.eval.mul(&s.x, &s.y)?)),
+    ("square", |_, s| done(s.eval.square(&s.x)?)),
+    ("rotate", |_, s| done(s.eval.rotate(&s.x, 1)?)),
+    ("rotate_hoisted_8", |_, s| done(s.eval.rotate_hoisted(&s.x, &HOISTED)?)),
+    ("conjugate", |_, s| done(s.eval.conjugate(&s.x)?)),
+    ("drop_to", |_, s| {
+        let level = ringlight::units::Level(s.x.level().0 - 1);
+        done(s.eval.drop_to(&s.x, level)?)
+    }),
+    ("inner_sum_64", |_, s| done(s.eval.inner_sum(&s.x, 64)?)),
+    ("mul_then_rotate", |_, s| done(s.eval.rotate(&s.eval.mul(&s.x, &s.y)?, 1)?)),
+];
+
+/// All operations of one parameter set, batch and place; keys are made only when an operation runs.
+fn operations(c: &mut Criterion, set: &str, p: &Parameters, batch: u32, place: &Place, wanted: impl Fn(&str) -> bool) {
+    if place.leaves_out(p.log_n().get()) {
+        return;
+    }
+    let host = OnceLock::new();
+    let server = OnceLock::new();
+    let host = || host.get_or_init(|| place.install(|| Host::new(p, batch).expect("the parameters are sound")));
+    let server = || server.get_or_init(|| place.install(|| Server::new(host(), place).expect("it fits the device")));
+    let limbs = p.rlwe().chain().0;
+    let id = || {
+        let function = format!("{set},N=2^{},limbs={limbs}", p.log_n().get());
+        BenchmarkId::new(function, format!("batch={batch},{}", place.label()))
+    };
+    let on_host = place.device().kind() == DeviceKind::Cpu;
+    for (name, work) in ON_HOST.into_iter().filter(|(name, _)| on_host && wanted(name)) {
+        let mut group: BenchmarkGroup<'_, WallTime> = c.benchmark_group(format!("ckks_{name}"));
+        group.bench_function(id(), |bencher| {
+            let host = host();
+            place.time(bencher, || work(host).expect(name));
+        });
+    }
+    for (name, work) in ON_DEVICE.into_iter().filter(|(name, _)| wanted(name)) {
+        let mut group = c.benchmark_group(format!("ckks_{name}"));
+        group.bench_function(id(), |bencher| {
+            let (host, server) = (host(), server());
+            place.time(bencher, || work(host, server).expect(name));
+        });
+    }
+}
+
+type Build = fn() -> Result<Parameters>;
+
+fn main() {
+    let mut c = criterion();
+    let places = Place::all();
+    let sets: [(&str, Build); 5] = [
+        ("n13", Parameters::n13),
+        ("n14", Parameters::n14),
+        ("seal-like", seal_like),
+        ("n15", Parameters::n15),
+        ("n16", Parameters::n16),
+    ];
+    for (set, build) in sets {
+        if common::testing() && (set == "n15" || set == "n16") {
+            continue;
+        }
+        let p = build().expect("the presets are sound");
+        println!("{set}: {p}, log Q = {:.1}", p.log_q());
+        for place in &places {
+            operations(&mut c, set, &p, 1, place, |_| true);
+            if p.log_n().get() < 16 {
+                operations(&mut c, set, &p, 8, place, |name| ["mul", "rotate", "rescale", "add"].contains(&name));
+            }
+        }
+    }
+    c.final_summary();
+}
