@@ -76,7 +76,8 @@ fn main() -> Result<(), Error> {
     let parameters = deployment.parameters();
     let security = parameters.security().map_or(0, |s| s.bits());
     println!("parameters  {parameters}");
-    println!("plan        {}", deployment.plan());
+    let plan = deployment.plan().to_string();
+    plan.lines().for_each(|line| println!("plan        {line}"));
     stage("parameters", start.elapsed());
 
     // --- the client makes keys; only the evaluation keys leave it ---------------------------
@@ -168,10 +169,9 @@ fn stage(name: &str, time: Duration) {
 /// Pixels in `[0, 1]` and labels of the first held-out images: the rows `i` with `i mod 4 = 3`, which the training never saw.
 fn held_out(count: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
     let rows = IMAGES.lines().enumerate().filter(|(i, _)| i % 4 == 3).take(count).map(|(_, line)| {
-        let mut numbers: Vec<f64> =
-            line.split(',').map(|x| x.trim().parse().expect("the bundled file is numeric")).collect();
-        let label = numbers.pop().expect("the bundled file has 65 columns") as usize;
-        (numbers.iter().map(|x| x / 16.0).collect(), label)
+        let (pixels, label) = line.rsplit_once(',').expect("the bundled file has columns");
+        let pixel = |x: &str| x.parse::<f64>().expect("the bundled pixels are numbers") / 16.0;
+        (pixels.split(',').map(pixel).collect(), label.parse().expect("the bundled labels are digits"))
     });
     rows.unzip()
 }

@@ -1,5 +1,5 @@
 //! The scheme: what comes back from encrypted arithmetic, against arithmetic in the clear; and its typed refusals.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
 
 mod common;
 
@@ -583,7 +583,11 @@ fn missing_keys_are_named() {
         let a = eval.load(&client.secret.encrypt_real(&[vec![1.0]]).unwrap()).unwrap();
         refuses!(eval.rotate(&a, 1), Error::MissingRotationKey { steps: 1 }, "the plan's `rotations`");
         refuses!(eval.rotate(&a, -2), Error::MissingRotationKey { steps: -2 }, "the plan's `rotations`");
-        refuses!(eval.rotate_hoisted(&a, &[2, 7]), Error::MissingRotationKey { steps: 7 }, "generate the keys");
+        refuses!(
+            eval.rotate_hoisted(&a, &[2, 7]),
+            Error::MissingRotationKey { steps: 7 },
+            "generate the evaluation keys"
+        );
         refuses!(eval.inner_sum(&a, 4), Error::MissingRotationKey { steps: 1 }, "the plan's `rotations`");
         refuses!(eval.conjugate(&a), Error::MissingConjugationKey, "conjugation(true)");
         refuses!(eval.mul(&a, &a), Error::MissingRelinearizationKey, "relinearization(true)");

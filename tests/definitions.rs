@@ -2,7 +2,7 @@
 //!
 //! All comparisons are bit for bit. The definitions use wide integers and big integers, `O(N^2)` transforms, and none of
 //! the library's own arithmetic.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
 
 mod common;
 

@@ -70,7 +70,7 @@ fn key_switching_products_and_rescales_run_these_operations() {
         r.expect("rescale", &["mod_down 2x4 <- 2x5"], |e| e.rescale(a));
         let fused: &[&str] = &["mul_scalar 2x5 <- 2x5", "add 2x5 <- 2x5, 2x5", "mod_down 2x4 <- 2x7"];
         r.expect("mul", &list(&[&["tensor 3x5 <- 2x5, 2x5"], &SWITCH, fused]), |e| e.mul(a, a));
-        let image: &[&str] = &["automorphism 1x5 <- 1x5", "mod_down 2x5 <- 2x7", "add 1x5 <- 1x5, 1x5"];
+        let image: &[&str] = &["mod_down 2x5 <- 2x7", "add 1x5 <- 1x5, 1x5", "automorphism 2x5 <- 2x5"];
         r.expect("rotate", &list(&[&SWITCH, image]), |e| e.rotate(a, 1));
         r.expect("conjugate", &list(&[&SWITCH, image]), |e| e.conjugate(a));
         // Hoisting: one decomposition, then only inner products and divisions.
@@ -83,9 +83,9 @@ fn key_switching_products_and_rescales_run_these_operations() {
             "ntt_inverse 1x3 <- 1x3",
             "decompose 2x5 <- 1x3, 1x3",
             "gadget_dot 2x5 <- 2x5, 2x7, 2x7",
-            "automorphism 1x3 <- 1x3",
             "mod_down 2x3 <- 2x5",
             "add 1x3 <- 1x3, 1x3",
+            "automorphism 2x3 <- 2x3",
         ];
         r.expect("rotate at level 1", &lower, |e| e.rotate(&low, 1));
     }

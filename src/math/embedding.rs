@@ -97,11 +97,9 @@ mod tests {
         let slots = embedding.to_slots(&coefficients);
         let mut exponent = 1u32;
         for slot in slots.iter().take(20) {
-            let value: Complex64 = coefficients
-                .iter()
-                .enumerate()
-                .map(|(k, &a)| a * Complex64::from_polar(1.0, PI * f64::from(exponent * k as u32 % 2048) / 1024.0))
-                .sum();
+            let terms = coefficients.iter().zip(0u32..);
+            let value: Complex64 =
+                terms.map(|(&a, k)| a * Complex64::from_polar(1.0, PI * f64::from(exponent * k % 2048) / 1024.0)).sum();
             assert!((value - slot).norm() < 1e-9, "{value} {slot}");
             exponent = exponent * 5 % 2048;
         }

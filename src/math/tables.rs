@@ -140,7 +140,7 @@ mod tests {
     /// The transform from its formula, `O(N^2)`.
     fn ntt_by_definition(words: &[u32], prime: &Prime, log_n: LogN) -> Vec<u32> {
         let m = prime.modulus();
-        (0..log_n.degree() as u32)
+        (0..1u32 << log_n.get())
             .map(|i| {
                 let point = m.pow(prime.psi(), 2 * (i.reverse_bits() >> (32 - log_n.get())) + 1);
                 words.iter().rev().fold(0, |acc, &c| m.add(m.mul(acc, point), c))
