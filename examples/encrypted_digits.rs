@@ -171,7 +171,7 @@ fn held_out(count: usize) -> (Vec<Vec<f64>>, Vec<usize>) {
     let rows = IMAGES.lines().enumerate().filter(|(i, _)| i % 4 == 3).take(count).map(|(_, line)| {
         let (pixels, label) = line.rsplit_once(',').expect("the bundled file has columns");
         let pixel = |x: &str| x.parse::<f64>().expect("the bundled pixels are numbers") / 16.0;
-        (pixels.split(',').map(pixel).collect(), label.parse().expect("the bundled labels are digits"))
+        (pixels.split(',').map(pixel).collect(), label.parse::<usize>().expect("the bundled labels are digits"))
     });
     rows.unzip()
 }
