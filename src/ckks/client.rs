@@ -68,7 +68,8 @@ impl KeyGenerator {
         Ok(Self::from_seed(parameters, &Seed::from_os()?))
     }
 
-    /// A secret that depends on the seed alone: for reproducible experiments. Whoever knows the seed knows the secret.
+    /// A secret that depends on the seed alone: for reproducible experiments. Whoever knows the seed knows the secret, and two
+    /// runs with one seed repeat their randomness: different messages encrypted in them can be subtracted by anybody.
     pub fn from_seed(parameters: &Parameters, seed: &Seed) -> Self {
         let mut rng = Csprng::new(seed);
         let secret = Arc::new(SecretKey::generate(parameters.rlwe(), &mut rng));
@@ -133,12 +134,12 @@ impl Encryptor {
     }
 
     /// As [`Self::with_public_key`] with randomness from a seed, for reproducible experiments. Whoever knows the seed reads
-    /// the messages.
+    /// the messages, and a seed used for two different messages lets anybody subtract them.
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`].
     pub fn with_public_key_and_seed(parameters: &Parameters, key: PublicKey, seed: &Seed) -> Result<Self> {
-        if !Arc::ptr_eq(key.parameters().tables(), parameters.rlwe().tables()) {
+        if !key.parameters().is_same(parameters.rlwe()) {
             return Err(Error::ParameterMismatch { op: "Encryptor::with_public_key" });
         }
         Ok(Self::over(parameters, EncryptionKey::Public(Box::new(key)), seed))

@@ -73,6 +73,9 @@ impl Evaluator {
     /// # Errors
     /// [`Error::ParameterMismatch`] for keys of other parameters; out of memory.
     pub fn new(parameters: &Parameters, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
+        if !keys.parameters().is_same(parameters.rlwe()) {
+            return Err(Error::ParameterMismatch { op: "Evaluator::new" });
+        }
         let ring = Ring::new(device, parameters.rlwe().tables())?;
         Ok(Self {
             parameters: parameters.clone(),
@@ -275,7 +278,33 @@ impl Evaluator {
     /// [`Error::BadValue`]; others as [`Self::add`].
     pub fn add_scalar(&self, a: &Ciphertext, x: f64) -> Result<Ciphertext> {
         self.mine("add_scalar", a)?;
-        let head = a.poly.slice(0, a.batch())?.add_scalar(self.encoder.scalar(x, a.scale, a.level)?)?;
+        self.shift(a, &[self.encoder.scalar(x, a.scale, a.level)?])
+    }
+
+    /// `a + x_v` in every slot of vector `v` of the batch.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless there is one scalar a vector; [`Error::BadValue`]; others as [`Self::add`].
+    pub fn add_scalars(&self, a: &Ciphertext, scalars: &[f64]) -> Result<Ciphertext> {
+        self.mine("add_scalars", a)?;
+        if scalars.len() != a.batch() as usize {
+            return Err(Error::ShapeMismatch {
+                op: "add_scalars",
+                expected: format!("{} scalars, one a vector", a.batch()),
+                got: format!("{}", scalars.len()),
+            });
+        }
+        let integer = |(index, &x): (usize, &f64)| {
+            self.encoder.scalar(x, a.scale, a.level).map_err(|e| match e {
+                Error::BadValue { reason, .. } => Error::BadValue { index, reason },
+                other => other,
+            })
+        };
+        self.shift(a, &scalars.iter().enumerate().map(integer).collect::<Result<Vec<_>>>()?)
+    }
+
+    fn shift(&self, a: &Ciphertext, integers: &[i128]) -> Result<Ciphertext> {
+        let head = a.poly.slice(0, a.batch())?.add_scalars(integers)?;
         let rest = a.poly.slice(a.batch(), a.poly.batch() - a.batch())?;
         Ok(Ciphertext { poly: RnsPoly::concat(&[&head, &rest])?, ..a.clone() })
     }

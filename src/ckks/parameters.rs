@@ -71,6 +71,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Builder {
     log_n: Option<u32>,
+    min_log_n: u32,
     levels: u32,
     scale_bits: u32,
     headroom_bits: u32,
@@ -81,7 +82,15 @@ pub struct Builder {
 impl Parameters {
     /// Starts from: the smallest ring that is secure, 3 levels, scale `2^28`, 128 bits of security.
     pub fn builder() -> Builder {
-        Builder { log_n: None, levels: 3, scale_bits: 28, headroom_bits: 10, digits: None, security: Security::Bits128 }
+        Builder {
+            log_n: None,
+            min_log_n: LogN::MIN,
+            levels: 3,
+            scale_bits: 28,
+            headroom_bits: 10,
+            digits: None,
+            security: Security::Bits128,
+        }
     }
 
     /// `N = 2^13`, 3 levels at scale `2^28`: shallow circuits, the smallest ciphertexts.
@@ -226,9 +235,10 @@ impl Builder {
         self
     }
 
-    /// At least this many slots, when `log_n` is not given.
+    /// At least this many slots: the search for the smallest secure ring starts there.
     pub fn slots(mut self, slots: usize) -> Self {
-        self.log_n = Some(slots.next_power_of_two().trailing_zeros().saturating_add(1).max(LogN::MIN));
+        let log_slots = slots.checked_next_power_of_two().map_or(usize::BITS, usize::trailing_zeros);
+        self.min_log_n = (log_slots + 1).max(LogN::MIN);
         self
     }
 
@@ -269,15 +279,16 @@ impl Builder {
     pub fn build(self) -> Result<Parameters> {
         let Some(log_n) = self.log_n else {
             let mut last = None;
-            for log_n in LogN::MIN..=LogN::MAX {
+            for log_n in self.min_log_n..=LogN::MAX {
                 match self.clone().log_n(log_n).build() {
                     Err(error @ (Error::Insecure { .. } | Error::NoPrimes { .. })) => last = Some(error),
                     done => return done,
                 }
             }
-            return Err(last.unwrap_or(Error::InvalidParameter { what: "log_n", reason: "no ring fits".into() }));
+            let reason = format!("more than the {} of the largest ring", 1 << (LogN::MAX - 1));
+            return Err(last.unwrap_or(Error::InvalidParameter { what: "slots", reason }));
         };
-        let log_n = ring_dimension(log_n)?;
+        let log_n = self.ring_dimension(log_n)?;
         self.assemble(log_n, self.security.max_log_qp(log_n).unwrap_or(0))
     }
 
@@ -286,8 +297,16 @@ impl Builder {
     /// # Errors
     /// [`Error::NoPrimes`], [`Error::InvalidParameter`].
     pub fn insecure_build(self) -> Result<Parameters> {
-        let log_n = ring_dimension(self.log_n.unwrap_or(LogN::MIN))?;
+        let log_n = self.ring_dimension(self.log_n.unwrap_or(self.min_log_n))?;
         self.assemble(log_n, u32::MAX)
+    }
+
+    fn ring_dimension(&self, log_n: u32) -> Result<LogN> {
+        let lowest = self.min_log_n.max(LogN::MIN);
+        LogN::new(log_n).filter(|n| n.get() >= lowest).ok_or_else(|| Error::InvalidParameter {
+            what: "log_n",
+            reason: format!("{log_n} is outside {lowest}..={} (for the slots asked for)", LogN::MAX),
+        })
     }
 
     fn assemble(&self, log_n: LogN, max_log_qp: u32) -> Result<Parameters> {
@@ -345,13 +364,6 @@ impl Builder {
             scale_bits: self.scale_bits,
         })))
     }
-}
-
-fn ring_dimension(log_n: u32) -> Result<LogN> {
-    LogN::new(log_n).ok_or_else(|| Error::InvalidParameter {
-        what: "log_n",
-        reason: format!("{log_n} is outside {}..={}", LogN::MIN, LogN::MAX),
-    })
 }
 
 /// The modulus chain, lowest limbs first.
@@ -488,7 +500,13 @@ mod tests {
         assert!(matches!(build(Parameters::builder().levels(5000)), Error::InvalidParameter { .. }));
         assert!(matches!(build(Parameters::builder().log_n(40)), Error::InvalidParameter { .. }));
         assert!(matches!(build(Parameters::builder().digits(0)), Error::InvalidParameter { .. }));
-        assert!(matches!(build(Parameters::builder().slots(usize::MAX / 2 + 1)), Error::InvalidParameter { .. }));
+        assert!(matches!(
+            build(Parameters::builder().slots(usize::MAX)),
+            Error::InvalidParameter { what: "slots", .. }
+        ));
+        assert!(matches!(build(Parameters::builder().slots(1 << 13).log_n(13)), Error::InvalidParameter { .. }));
+        assert_eq!(Parameters::builder().slots(1024).levels(6).build().unwrap().log_n().get(), 14);
+        assert_eq!(Parameters::builder().slots(5000).levels(1).build().unwrap().log_n().get(), 14);
         let toy = Parameters::builder().log_n(11).levels(4).insecure_build().unwrap();
         assert_eq!(toy.security(), None);
         assert!(toy.to_string().contains("toy"));

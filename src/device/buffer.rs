@@ -9,13 +9,25 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Buffer {
     shape: Shape,
+    /// The device that allocated it; 0 before it has one.
+    owner: u64,
     memory: Arc<dyn Any + Send + Sync>,
 }
 
 impl Buffer {
     /// Wraps a backend's own memory; the memory's `Drop` returns it to the pool.
     pub(in crate::device) fn new(shape: Shape, memory: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { shape, memory }
+        Self { shape, owner: 0, memory }
+    }
+
+    /// The same handle as a device's own.
+    pub(in crate::device) fn owned_by(self, owner: u64) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// The device that allocated it.
+    pub(in crate::device) fn owner(&self) -> u64 {
+        self.owner
     }
 
     /// Shape of the whole buffer.

@@ -8,6 +8,7 @@ use super::recorder::{OpLog, Recorder};
 use crate::error::{Error, Result};
 use crate::math::RingTables;
 use crate::units::Shape;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A place where ciphertext arithmetic runs: the CPU or one GPU. Cloning shares it.
@@ -19,6 +20,8 @@ pub struct Device(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// Unlike any other device's of the process, and not 0.
+    id: u64,
     backend: Box<dyn Backend>,
     queue: Mutex<Queue>,
 }
@@ -30,12 +33,19 @@ struct Queue {
     failure: Option<Error>,
 }
 
-/// A ring that a device knows.
+/// A ring that one device knows.
 #[derive(Clone, Debug)]
 pub struct LoadedRing {
-    /// The ring's tables.
-    pub tables: Arc<RingTables>,
+    tables: Arc<RingTables>,
     id: RingId,
+    owner: u64,
+}
+
+impl LoadedRing {
+    /// The ring's tables.
+    pub fn tables(&self) -> &Arc<RingTables> {
+        &self.tables
+    }
 }
 
 impl Device {
@@ -127,9 +137,19 @@ impl Device {
         Err(no_gpu_support())
     }
 
-    /// A device over a backend of one's own.
-    pub fn from_backend(backend: Box<dyn Backend>) -> Self {
-        Self(Arc::new(Inner { backend, queue: Mutex::default() }))
+    /// A device over a backend.
+    pub(in crate::device) fn from_backend(backend: Box<dyn Backend>) -> Self {
+        static DEVICES: AtomicU64 = AtomicU64::new(1);
+        let id = DEVICES.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(Inner { id, backend, queue: Mutex::default() }))
+    }
+
+    /// Refuses what another device made: ids and memory mean nothing here.
+    fn own(&self, op: &'static str, owner: u64) -> Result<()> {
+        if owner == self.0.id {
+            return Ok(());
+        }
+        Err(Error::DeviceMismatch { op, left: self.name().into(), right: "another device".into() })
     }
 
     /// The same hardware as a device of its own that logs every operation it runs, for tests and profiles of cost.
@@ -163,12 +183,12 @@ impl Device {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Makes a ring known to the device; loading it again is cheap.
+    /// Makes a ring known to the device; loading it again is cheap. Its tables stay there as long as the device lives.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::DeviceFailed`].
     pub fn load_ring(&self, tables: &Arc<RingTables>) -> Result<LoadedRing> {
-        Ok(LoadedRing { tables: Arc::clone(tables), id: self.0.backend.load_ring(tables)? })
+        Ok(LoadedRing { tables: Arc::clone(tables), id: self.0.backend.load_ring(tables)?, owner: self.0.id })
     }
 
     /// Memory with unspecified contents.
@@ -186,7 +206,7 @@ impl Device {
             self.submit(&mut queue)?;
         }
         drop(queue);
-        self.0.backend.alloc(shape)
+        Ok(self.0.backend.alloc(shape)?.owned_by(self.0.id))
     }
 
     /// Fresh memory holding `words`.
@@ -208,9 +228,16 @@ impl Device {
 
     /// Checks an operation and queues it.
     ///
+    /// Operations of one caller run in order. Callers on several threads must not write what others read or write at
+    /// the same time.
+    ///
     /// # Errors
+    /// [`Error::DeviceMismatch`] for a ring or memory of another device;
     /// [`Error::BadProgram`] for an operation that is not well formed; an earlier device failure.
     pub fn record(&self, ring: &LoadedRing, op: Op) -> Result<()> {
+        self.own(op.name(), ring.owner)?;
+        self.own(op.name(), op.dst().buffer.owner())?;
+        op.sources().iter().try_for_each(|source| self.own(op.name(), source.buffer.owner()))?;
         op.check(&ring.tables)?;
         let mut queue = self.queue();
         if let Some(failure) = &queue.failure {
@@ -221,10 +248,7 @@ impl Device {
             // whose threads may then record operations of other callers: the lock must not be held.
             drop(queue);
             let done = self.0.backend.submit(Program { steps: vec![(ring.id, op)] });
-            if let Err(failure) = &done {
-                self.queue().failure.get_or_insert(failure.clone());
-            }
-            return done;
+            return self.remember(done);
         }
         queue.program.steps.push((ring.id, op));
         if queue.program.steps.len() >= self.caps().queue_ops {
@@ -241,17 +265,24 @@ impl Device {
         self.submit(&mut self.queue())
     }
 
-    /// The words of a whole buffer after everything recorded so far. The only call that waits.
+    /// The words of a whole buffer after everything recorded so far. The only call that waits (but for an allocation that
+    /// finds the device's memory full).
     ///
     /// # Errors
     /// The device's failure, now or earlier.
     pub fn download(&self, buffer: &Buffer) -> Result<Vec<u32>> {
         self.flush()?;
+        self.own("download", buffer.owner())?;
         let words = self.0.backend.download(buffer);
-        if let Err(failure) = &words {
+        self.remember(words)
+    }
+
+    /// Keeps a failed device's error for all later calls. Other errors are the caller's to repair.
+    fn remember<T>(&self, done: Result<T>) -> Result<T> {
+        if let Err(failure @ Error::DeviceFailed { .. }) = &done {
             self.queue().failure.get_or_insert(failure.clone());
         }
-        words
+        done
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -268,11 +299,8 @@ impl Device {
         if program.steps.is_empty() {
             return Ok(());
         }
-        let done = self.0.backend.submit(program);
-        if let Err(failure) = &done {
-            queue.failure = Some(failure.clone());
-        }
-        done
+        // Whatever stops a program leaves results behind that nobody computed: it must not be forgotten.
+        self.0.backend.submit(program).inspect_err(|failure| queue.failure = Some(failure.clone()))
     }
 }
 

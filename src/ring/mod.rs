@@ -39,12 +39,12 @@ impl Ring {
 
     /// Primes and roots.
     pub fn tables(&self) -> &Arc<RingTables> {
-        &self.loaded.tables
+        self.loaded.tables()
     }
 
     /// Dimension.
     pub fn log_n(&self) -> LogN {
-        self.loaded.tables.log_n()
+        self.loaded.tables().log_n()
     }
 
     /// Whether both are the same ring on the same device.

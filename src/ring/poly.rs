@@ -35,6 +35,9 @@ impl<D: Domain> RnsPoly<D> {
     /// [`Error::ShapeMismatch`] for a wrong number of words, [`Error::BadValue`] for a word that is not reduced; device failures.
     pub fn upload(ring: &Ring, basis: &Basis, batch: u32, words: &[u32]) -> Result<Self> {
         let n = ring.log_n().degree();
+        if let Some(&p) = basis.primes().iter().find(|&&p| p as usize >= ring.tables().primes().len()) {
+            return Err(Error::InvalidParameter { what: "basis", reason: format!("the ring has no prime {p}") });
+        }
         let moduli = || basis.primes().iter().map(|&p| ring.tables().primes()[p as usize].q()).cycle();
         for (row, (words, q)) in words.chunks(n).zip(moduli()).enumerate() {
             if let Some(at) = words.iter().position(|&w| w >= q) {
@@ -301,12 +304,13 @@ impl RnsPoly<Evaluation> {
         self.fresh(outputs * components, &self.basis, |dst| Op::Combine { dst, src, weights, components, basis })
     }
 
-    /// `self + scalar`: the integer is added to the constant coefficient, which is every word in this form.
+    /// `self + scalars`: integer `b mod scalars.len()` is added to the constant coefficient of polynomial `b`, which is every
+    /// word in this form.
     ///
     /// # Errors
-    /// Device failures.
-    pub fn add_scalar(&self, scalar: i128) -> Result<Self> {
-        let scalars: Arc<[u32]> = self.ring.residues(scalar, &self.basis).into();
+    /// [`Error::BadProgram`] unless the batch is a multiple of the number of scalars.
+    pub fn add_scalars(&self, scalars: &[i128]) -> Result<Self> {
+        let scalars: Arc<[u32]> = scalars.iter().flat_map(|&s| self.ring.residues(s, &self.basis)).collect();
         let (a, basis) = (self.view.clone(), self.basis.clone());
         self.fresh(self.batch(), &self.basis, |dst| Op::AddScalar { dst, a, scalars, basis })
     }

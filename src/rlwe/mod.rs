@@ -26,7 +26,7 @@ use crate::math::RingTables;
 use crate::units::LimbCount;
 use std::sync::Arc;
 
-/// The primes of an RLWE set-up and their roles. Cloning shares it.
+/// The primes of an RLWE set-up and their roles. Cloning shares it. Schemes make them, after the check of security.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     tables: Arc<RingTables>,
@@ -41,7 +41,7 @@ impl Parameters {
     /// # Errors
     /// [`Error::InvalidParameter`] without special primes, or when their product is so much smaller than a digit (by more
     /// than four bits) that key switching would drown the message.
-    pub fn new(tables: Arc<RingTables>, chain: LimbCount, digit_limbs: u32) -> Result<Self> {
+    pub(crate) fn new(tables: Arc<RingTables>, chain: LimbCount, digit_limbs: u32) -> Result<Self> {
         let bad = |what, reason: String| Err(Error::InvalidParameter { what, reason });
         let all = tables.primes().len();
         let chain_limbs = chain.0 as usize;
@@ -58,6 +58,11 @@ impl Parameters {
             return bad("special primes", format!("{special:.1} bits for digits of {digit:.1} bits"));
         }
         Ok(Self { tables, chain: chain.0, digit_limbs })
+    }
+
+    /// Whether both give the same roles to the same primes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tables, &other.tables) && (self.chain, self.digit_limbs) == (other.chain, other.digit_limbs)
     }
 
     /// Primes and roots, chain first.

@@ -35,6 +35,7 @@ impl DeviceKeys {
 /// Making it costs all the NTTs of a key switch; it serves any number of keys (hoisting).
 #[derive(Clone, Debug)]
 pub struct Digits {
+    ring: Ring,
     buffer: Buffer,
     limbs: LimbCount,
     batch: u32,
@@ -91,7 +92,7 @@ impl KeySwitcher {
             digits,
             basis,
         })?;
-        Ok(Digits { buffer, limbs, batch })
+        Ok(Digits { ring: self.ring.clone(), buffer, limbs, batch })
     }
 
     /// `P` times the polynomials, from under `s^2` to pairs under `s`, over the extended basis; to be divided by
@@ -117,13 +118,15 @@ impl KeySwitcher {
     }
 
     fn dot(&self, digits: &Digits, key: &Arc<[Buffer]>) -> Result<RnsPoly<Evaluation>> {
+        let count = (digits.buffer.shape().batch / digits.batch) as usize;
+        let key = key.get(..count).filter(|_| digits.ring.is_same(&self.ring));
+        let key = key.ok_or(Error::ParameterMismatch { op: "key switching" })?;
         let basis = self.parameters.extended(digits.limbs);
-        let count = digits.buffer.shape().batch / digits.batch;
         let view = self.ring.alloc(2 * digits.batch, &basis)?.view();
         self.ring.record(Op::GadgetDot {
             dst: view.clone(),
             digits: digits.buffer.view(),
-            key: key[..count as usize].into(),
+            key: key.into(),
             rows: Basis::new(basis.primes().iter().copied()),
             basis: basis.clone(),
         })?;
