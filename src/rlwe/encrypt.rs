@@ -26,7 +26,7 @@ pub struct HostPair {
 pub enum UniformHalf {
     /// `[batch][limb][N]`.
     Words(Vec<u32>),
-    /// Expanded by [`expand`].
+    /// Row `r` of the words is stream `r` of the seed's generator, uniform below the row's modulus.
     Seeded(Seed),
 }
 
