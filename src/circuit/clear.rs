@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
 
-/// Computes a circuit on known vectors, and fails wherever the encrypted reading would.
+/// Computes a circuit on known vectors, and fails wherever the encrypted reading would, except that no value is too large
+/// for the modulus: there is none.
 ///
 /// Levels, batches and keys follow the encrypted reading: operands must stand at equal levels, and multiplying at level
 /// 0 is [`Error::LevelExhausted`]. There are no scales here.
@@ -63,8 +64,7 @@ impl Clear {
     /// A batch of vectors at `level`; short vectors are filled with zeros.
     ///
     /// # Errors
-    /// [`Error::TooManyValues`], [`Error::BadValue`], [`Error::LevelTooHigh`], or [`Error::ShapeMismatch`] for no
-    /// vector.
+    /// As [`Evaluator::encode`].
     pub fn value(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<ClearValue> {
         self.encode(vectors, level)
     }
@@ -154,6 +154,12 @@ impl Evaluator for Clear {
 
     fn add_scalar(&self, a: &ClearValue, x: f64) -> Result<ClearValue> {
         Ok(ClearValue { at: self.plan.add_scalar(&a.at, x)?, vectors: map(&a.vectors, |z| z + x) })
+    }
+
+    fn add_scalars(&self, a: &ClearValue, scalars: &[f64]) -> Result<ClearValue> {
+        let at = self.plan.add_scalars(&a.at, scalars)?;
+        let vectors = a.vectors.iter().zip(scalars).map(|(v, s)| v.iter().map(|z| z + s).collect()).collect();
+        Ok(ClearValue { vectors, at })
     }
 
     fn mul_scalar(&self, a: &ClearValue, x: f64) -> Result<ClearValue> {
@@ -246,6 +252,7 @@ mod tests {
         assert_slots(&clear.add_plain(&a, &one)?, 3, 2, |v, i| x[v][i] + p[0][i]);
         assert_slots(&clear.add_plain(&a, &two)?, 3, 2, |v, i| x[v][i] + y[v][i]);
         assert_slots(&clear.add_scalar(&a, 1.5)?, 3, 2, |v, i| x[v][i] + 1.5);
+        assert_slots(&clear.add_scalars(&a, &[1.5, -4.0])?, 3, 2, |v, i| x[v][i] + [1.5, -4.0][v]);
         assert_slots(&clear.mul_scalar(&a, 1.5)?, 2, 2, |v, i| x[v][i] * 1.5);
         assert_slots(&clear.mul(&a, &b)?, 2, 2, |v, i| x[v][i] * y[v][i]);
         assert_slots(&clear.square(&a)?, 2, 2, |v, i| x[v][i] * x[v][i]);
@@ -301,6 +308,10 @@ mod tests {
         let bad = vec![Complex64::ZERO, Complex64::new(0.0, f64::NAN)];
         assert!(matches!(clear.value(&[bad], Level(1)), Err(Error::BadValue { index: 1, .. })));
         assert!(matches!(clear.add_scalar(&high, f64::INFINITY), Err(Error::BadValue { .. })));
+        assert!(matches!(clear.add_scalars(&high, &[1.0]), Err(Error::ShapeMismatch { op: "add_scalars", .. })));
+        assert!(matches!(clear.add_scalars(&high, &[1.0, f64::NAN]), Err(Error::BadValue { index: 1, .. })));
+        let endless = Clear::new(usize::MAX, Level(1)).value(&[vec![]], Level(1));
+        assert!(matches!(endless, Err(Error::InvalidParameter { what: "slots", .. })));
         assert!(matches!(clear.mul_scalar(&high, f64::NAN), Err(Error::BadValue { .. })));
         Ok(())
     }

@@ -32,15 +32,12 @@
 //! Halevi and Shoup, ePrint 2014/106; baby and giant steps: Halevi and Shoup, ePrint 2018/244; GAZELLE: Juvekar,
 //! Vaikuntanathan and Chandrakasan, ePrint 2018/073. Deviation: Horner's rule over the giant steps.
 
-use super::{Evaluator, Matrix};
+use super::{Evaluator, MAX_SLOTS, Matrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
 use std::collections::BTreeSet;
 use std::fmt;
-
-/// The longest period: rotation steps are `i32`.
-const MAX_PERIOD: usize = 1 << 30;
 
 /// A real matrix as generalized diagonals, with the cheapest order of rotations.
 ///
@@ -155,14 +152,14 @@ fn offsets(matrix: &Matrix) -> Vec<(usize, usize)> {
 }
 
 fn steps(step: usize) -> i32 {
-    i32::try_from(step).expect("periods are at most MAX_PERIOD")
+    i32::try_from(step).expect("periods are at most MAX_SLOTS")
 }
 
 impl DiagonalMatrix {
     /// The matrix for inputs of the shortest period, `columns` rounded up to a power of two.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for more than 2^30 rows or columns.
+    /// [`Error::InvalidParameter`] for more rows or columns than the largest ring has slots, 2^16.
     pub fn new(matrix: Matrix) -> Result<Self> {
         let period = matrix.columns().next_power_of_two();
         Self::with_input_period(matrix, period)
@@ -171,12 +168,12 @@ impl DiagonalMatrix {
     /// The matrix for inputs of a given period, for example the output period of the matrix before.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] unless `period` is a power of two between the number of columns and 2^30, and there are
-    /// at most 2^30 rows.
+    /// [`Error::InvalidParameter`] unless `period` is a power of two between the number of columns and 2^16, and there are
+    /// at most 2^16 rows.
     pub fn with_input_period(matrix: Matrix, period: usize) -> Result<Self> {
-        if !period.is_power_of_two() || period < matrix.columns() || period.max(matrix.rows()) > MAX_PERIOD {
+        if !period.is_power_of_two() || period < matrix.columns() || period.max(matrix.rows()) > MAX_SLOTS {
             let (rows, columns) = (matrix.rows(), matrix.columns());
-            let reason = format!("{period} is no power of two that serves {rows} x {columns}, up to {MAX_PERIOD}");
+            let reason = format!("{period} is no power of two that serves {rows} x {columns}, up to {MAX_SLOTS}");
             return Err(Error::InvalidParameter { what: "period", reason });
         }
         let schedule = Schedule::candidates(&matrix, period).min_by_key(Schedule::cost);
@@ -206,6 +203,7 @@ impl DiagonalMatrix {
     pub fn prepare<E: Evaluator>(&self, eval: &E, level: Level) -> Result<PreparedMatrix<E>> {
         const OP: &str = "DiagonalMatrix::prepare";
         let (slots, period) = (eval.slots(), self.input_period.max(self.output_period()));
+        check_slots(slots)?;
         if !slots.is_multiple_of(period) {
             let expected = format!("a number of slots that the period {period} divides");
             return Err(Error::ShapeMismatch { op: OP, expected, got: format!("{slots} slots") });
@@ -292,10 +290,12 @@ impl<E: Evaluator> PreparedMatrix<E> {
 /// # Cost
 /// `log2(width)` rotations, by 1, 2, 4, ...
 /// # Errors
-/// [`Error::InvalidParameter`] unless `width` is a power of two up to the slots; [`Error::MissingRotationKey`].
+/// [`Error::InvalidParameter`] unless `width` is a power of two up to the slots, and to those of the largest ring;
+/// [`Error::MissingRotationKey`].
 pub fn inner_sum<E: Evaluator>(eval: &E, x: &E::Value, width: usize) -> Result<E::Value> {
-    if !width.is_power_of_two() || width > eval.slots() {
-        let reason = format!("{width} is not a power of two up to {}", eval.slots());
+    let most = eval.slots().min(MAX_SLOTS);
+    if !width.is_power_of_two() || width > most {
+        let reason = format!("{width} is not a power of two up to {most}");
         return Err(Error::InvalidParameter { what: "width", reason });
     }
     let mut sum: Option<E::Value> = None;
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn unfit_periods_and_levels_are_errors() {
         let m = Matrix::new(3, 5, vec![1.0; 15]).unwrap();
-        for period in [0, 4, 12, 1 << 31, usize::MAX] {
+        for period in [0, 4, 12, 1 << 17, 1 << 31, usize::MAX] {
             let got = DiagonalMatrix::with_input_period(m.clone(), period).map(|_| ());
             assert!(matches!(got, Err(Error::InvalidParameter { what: "period", .. })), "{period}");
         }
@@ -403,5 +403,10 @@ mod tests {
         assert!(matches!(prepare(8, 0), Err(Error::LevelExhausted { .. })));
         assert!(matches!(prepare(8, 3), Err(Error::LevelTooHigh { .. })));
         assert_eq!(prepare(24, 2), Ok(()));
+        assert!(matches!(prepare(1 << 60, 1), Err(Error::InvalidParameter { what: "slots", .. })));
+        let plan = Plan::new(1 << 60);
+        let sum = |width| inner_sum(&plan, &plan.input(1), width);
+        assert!(sum(MAX_SLOTS).is_ok());
+        assert!(matches!(sum(1 << 40), Err(Error::InvalidParameter { what: "width", .. })));
     }
 }

@@ -19,8 +19,20 @@ pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
 
 use crate::error::Result;
-use crate::units::Level;
+use crate::units::{Level, LogN};
 use num_complex::Complex64;
+
+/// Slots of the largest ring.
+pub(crate) const MAX_SLOTS: usize = 1 << (LogN::MAX - 1);
+
+/// Refuses vectors longer than any ring's, before memory is taken for them.
+pub(crate) fn check_slots(slots: usize) -> Result<()> {
+    if slots <= MAX_SLOTS {
+        return Ok(());
+    }
+    let reason = format!("{slots}; the largest ring has {MAX_SLOTS}");
+    Err(crate::Error::InvalidParameter { what: "slots", reason })
+}
 
 /// Dense real matrix, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +103,8 @@ pub trait Evaluator {
     ///
     /// # Errors
     /// [`crate::Error::TooManyValues`], [`crate::Error::BadValue`] or [`crate::Error::LevelTooHigh`];
-    /// [`crate::Error::ShapeMismatch`] for an empty batch.
+    /// [`crate::Error::ShapeMismatch`] for an empty batch; [`crate::Error::InvalidParameter`] for more slots than the
+    /// largest ring has.
     fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<Self::Plain>;
     /// Encodes a matrix for [`Self::combine`] on values at `level`.
     ///
@@ -125,6 +138,12 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::BadValue`] when `x` is not finite or too large for the modulus.
     fn add_scalar(&self, a: &Self::Value, x: f64) -> Result<Self::Value>;
+    /// `a + s_v` in every slot of vector `v` of the batch.
+    ///
+    /// # Errors
+    /// [`crate::Error::ShapeMismatch`] unless there is one scalar a vector; [`crate::Error::BadValue`], naming the scalar,
+    /// as [`Self::add_scalar`].
+    fn add_scalars(&self, a: &Self::Value, scalars: &[f64]) -> Result<Self::Value>;
     /// `a * x` in every slot; one level.
     ///
     /// # Errors
@@ -135,7 +154,7 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::LevelExhausted`], [`crate::Error::MissingRelinearizationKey`], mismatched levels or batches.
     fn mul(&self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value>;
-    /// `a * a`; one level, cheaper than [`Self::mul`].
+    /// `a * a`; one level. At present it costs what [`Self::mul`] does: the same operations.
     ///
     /// # Errors
     /// As [`Self::mul`].

@@ -1,6 +1,6 @@
 //! The reading without values: levels, keys and cost of a circuit.
 
-use super::{Evaluator, Matrix};
+use super::{Evaluator, Matrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -216,8 +216,9 @@ impl Evaluator for Plan {
         value.batch
     }
 
-    /// Checks the vectors and keeps their number. Errors as the trait's, and [`Error::ShapeMismatch`] for no vector.
+    /// Checks the vectors and keeps their number.
     fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<PlanValue> {
+        check_slots(self.slots)?;
         if vectors.is_empty() {
             let (expected, got) = ("at least one vector".into(), "none".into());
             return Err(Error::ShapeMismatch { op: "encode", expected, got });
@@ -270,6 +271,18 @@ impl Evaluator for Plan {
 
     fn add_scalar(&self, a: &PlanValue, x: f64) -> Result<PlanValue> {
         check_scalar(x)?;
+        self.count(|report| report.additions += 1);
+        Ok(*a)
+    }
+
+    fn add_scalars(&self, a: &PlanValue, scalars: &[f64]) -> Result<PlanValue> {
+        if scalars.len() != a.batch {
+            let (expected, got) = (format!("one scalar for each of {} vectors", a.batch), format!("{}", scalars.len()));
+            return Err(Error::ShapeMismatch { op: "add_scalars", expected, got });
+        }
+        if let Some(index) = scalars.iter().position(|x| !x.is_finite()) {
+            return Err(Error::BadValue { index, reason: "not a finite number" });
+        }
         self.count(|report| report.additions += 1);
         Ok(*a)
     }
@@ -369,6 +382,7 @@ mod tests {
         let z = plan.combine(&z, &plan.encode_weights(&matrix, plan.level(&z))?)?; // level -3
         assert_eq!(plan.batch(&z), 2);
         let z = plan.conjugate(&plan.add_scalar(&plan.neg(&z)?, 1.0)?)?;
+        let z = plan.add_scalars(&z, &[1.0, 2.0])?;
         plan.mul_scalar(&plan.sub(&z, &z)?, 0.5)?; // level -4
         plan.rotate(&x, 32)?;
         assert_eq!(
@@ -378,7 +392,7 @@ mod tests {
                 rotations: vec![3, 5, 15],
                 relinearization: true,
                 conjugation: true,
-                additions: 3,
+                additions: 4,
                 plain_multiplications: 3,
                 multiplications: 1,
                 single_rotations: 1,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 
-/// Bits of precision: `-log2` of the error, over real and imaginary parts.
+/// Bits of precision: `-log2` of the error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Precision {
     /// From the largest error.
@@ -13,19 +13,27 @@ pub struct Precision {
 }
 
 impl Precision {
-    /// Compares vectors slot by slot.
+    /// Compares vectors slot by slot, real and imaginary parts alike. Real data is for [`Self::of_real`]: imaginary parts
+    /// that are zero on both sides would make the mean one bit too good.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for other numbers of values, or none.
     pub fn of(expected: &[Complex64], got: &[Complex64]) -> Result<Self> {
-        if expected.len() != got.len() || expected.is_empty() {
-            return Err(Error::ShapeMismatch {
-                op: "Precision::of",
-                expected: format!("{} values, at least one", expected.len()),
-                got: format!("{}", got.len()),
-            });
-        }
-        let errors = expected.iter().zip(got).flat_map(|(a, b)| [(a.re - b.re).abs(), (a.im - b.im).abs()]);
+        let errors = |(a, b): (&Complex64, &Complex64)| [(a.re - b.re).abs(), (a.im - b.im).abs()];
+        check_lengths("Precision::of", expected.len(), got.len())?;
+        Ok(Self::from_errors(expected.iter().zip(got).flat_map(errors)))
+    }
+
+    /// Compares real numbers one by one.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_real(expected: &[f64], got: &[f64]) -> Result<Self> {
+        check_lengths("Precision::of_real", expected.len(), got.len())?;
+        Ok(Self::from_errors(expected.iter().zip(got).map(|(a, b)| (a - b).abs())))
+    }
+
+    fn from_errors(errors: impl Iterator<Item = f64>) -> Self {
         let (mut largest, mut sum, mut count) = (0f64, 0.0, 0.0);
         for error in errors {
             // A NaN anywhere must not look like precision.
@@ -33,8 +41,15 @@ impl Precision {
             sum += error;
             count += 1.0;
         }
-        Ok(Self { min_bits: -largest.log2(), mean_bits: -(sum / count).log2() })
+        Self { min_bits: -largest.log2(), mean_bits: -(sum / count).log2() }
     }
+}
+
+fn check_lengths(op: &'static str, expected: usize, got: usize) -> Result<()> {
+    if expected == got && expected > 0 {
+        return Ok(());
+    }
+    Err(Error::ShapeMismatch { op, expected: format!("{expected} values, at least one"), got: format!("{got}") })
 }
 
 impl std::fmt::Display for Precision {
@@ -56,5 +71,11 @@ mod tests {
         let bad = [Complex64::new(f64::NAN, 0.0), Complex64::ZERO];
         assert_eq!(Precision::of(&zero, &bad).unwrap().min_bits, f64::NEG_INFINITY);
         assert!(Precision::of(&zero, &near[..1]).is_err());
+
+        let p = Precision::of_real(&[0.0, 1.0], &[0.25, 1.0]).unwrap();
+        assert_eq!((p.min_bits, p.mean_bits), (2.0, 3.0));
+        assert_eq!(Precision::of_real(&[0.0, 1.0], &[f64::NAN, 1.0]).unwrap().min_bits, f64::NEG_INFINITY);
+        assert!(Precision::of_real(&[0.0], &[]).is_err());
+        assert!(Precision::of_real(&[], &[]).is_err());
     }
 }

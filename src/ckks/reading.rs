@@ -83,6 +83,10 @@ impl circuit::Evaluator for Evaluator {
         self.add_scalar(a, x)
     }
 
+    fn add_scalars(&self, a: &Ciphertext, scalars: &[f64]) -> Result<Ciphertext> {
+        self.add_scalars(a, scalars)
+    }
+
     fn mul_scalar(&self, a: &Ciphertext, x: f64) -> Result<Ciphertext> {
         if a.level.0 == 0 {
             return Err(Error::LevelExhausted { op: "mul_scalar", needed: 1, left: 0 });

@@ -2,10 +2,9 @@
 
 use super::packing::repeat;
 use super::{Layer, Model, Packing};
-use crate::circuit::{DiagonalMatrix, Evaluator, PreparedMatrix};
+use crate::circuit::{DiagonalMatrix, Evaluator, PreparedMatrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
-use num_complex::Complex64;
 use std::fmt;
 
 /// A [`Model`] with every weight encoded at the level where it is used.
@@ -19,8 +18,10 @@ enum Step<E: Evaluator> {
     Diagonals(PreparedMatrix<E>),
     /// `W x` across the batch.
     Combine(E::Weights),
-    /// `x + b`.
+    /// `x + b` within every vector.
     Bias(E::Plain),
+    /// `x + b` across the batch.
+    Scalars(Vec<f64>),
     /// `x^2`.
     Square,
 }
@@ -40,6 +41,7 @@ impl<E: Evaluator> CompiledModel<E> {
         if left < needed {
             return Err(Error::LevelExhausted { op: "Model::prepare", needed, left });
         }
+        check_slots(slots)?;
         let mut steps = Vec::new();
         let mut period = model.inputs().next_power_of_two();
         for (layer, level) in model.layers().iter().zip((0..=left).rev()) {
@@ -52,10 +54,8 @@ impl<E: Evaluator> CompiledModel<E> {
                     steps.push(Step::Bias(eval.encode(&[repeat(bias, period, slots)], Level(level - 1))?));
                 }
                 (Layer::Dense { weights, bias }, Packing::Batch) => {
-                    let constant = |&b: &f64| vec![Complex64::from(b); slots];
-                    let bias: Vec<_> = bias.iter().map(constant).collect();
                     steps.push(Step::Combine(eval.encode_weights(weights, Level(level))?));
-                    steps.push(Step::Bias(eval.encode(&bias, Level(level - 1))?));
+                    steps.push(Step::Scalars(bias.clone()));
                 }
             }
         }
@@ -75,7 +75,8 @@ impl<E: Evaluator> CompiledModel<E> {
     /// One level a layer.
     /// # Errors
     /// [`Error::LevelMismatch`] when `x` is not at the level the model was prepared for, [`Error::ShapeMismatch`] when
-    /// its batch is not the number of features ([`Packing::Batch`]), or a missing key.
+    /// its batch is not the number of features ([`Packing::Batch`]), [`Error::BadValue`] for a bias too large for the
+    /// modulus ([`Packing::Batch`]), or a missing key.
     pub fn run(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
         let mut value: Option<E::Value> = None;
         for step in &self.steps {
@@ -84,6 +85,7 @@ impl<E: Evaluator> CompiledModel<E> {
                 Step::Diagonals(matrix) => matrix.apply(eval, x)?,
                 Step::Combine(weights) => eval.combine(x, weights)?,
                 Step::Bias(bias) => eval.add_plain(x, bias)?,
+                Step::Scalars(bias) => eval.add_scalars(x, bias)?,
                 Step::Square => eval.square(x)?,
             });
         }

@@ -23,14 +23,16 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// The smallest 128-bit secure parameters on which the model runs.
+    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its widest layer.
     ///
     /// # Level and scale
     /// As many levels as the plan says, scale `2^30`: one limb a level.
     /// # Errors
-    /// [`Error::Insecure`] when the model is too deep for any ring of the table; errors of [`Model::plan`].
+    /// [`Error::Insecure`] or [`Error::NoPrimes`] when the model is too deep for any ring of the table; errors of
+    /// [`Model::plan`].
     pub fn new(model: &Model, packing: Packing) -> Result<Self> {
-        let parameters = Parameters::builder().levels(model.depth()).scale_bits(30).build()?;
+        let builder = Parameters::builder().slots(model.least_slots(packing));
+        let parameters = builder.levels(model.depth()).scale_bits(30).build()?;
         Self::with_parameters(model, packing, &parameters)
     }
 
@@ -74,7 +76,11 @@ impl Deployment {
         self.client_from_seed(&Seed::from_os()?)
     }
 
-    /// A client whose keys and randomness depend on the seed alone: for reproducible experiments.
+    /// A client whose keys and randomness depend on the seed alone: **for reproducible experiments only**.
+    ///
+    /// Whoever knows the seed reads the data. And one seed must never encrypt two different messages, in one client made
+    /// again or in another process: both ciphertexts would repeat the randomness, and anyone who subtracts them reads the
+    /// difference of the messages, without the seed.
     ///
     /// # Errors
     /// None in practice.
@@ -163,5 +169,24 @@ impl Server {
     pub fn run(&self, samples: &HostCiphertext) -> Result<HostCiphertext> {
         let x = self.evaluator.load(samples)?;
         self.model.run(&self.evaluator, &x)?.to_host()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Matrix;
+    use crate::ml::Layer;
+
+    #[test]
+    fn a_wide_model_gets_a_ring_with_its_slots() {
+        let weights = Matrix::new(1, 5_000, vec![0.01; 5_000]).unwrap();
+        let model = Model::from_layers(vec![Layer::Dense { weights, bias: vec![0.5] }]).unwrap();
+        let wide = Deployment::new(&model, Packing::Latency).unwrap();
+        assert_eq!(wide.parameters().slots(), 8_192);
+        // One feature a vector: security alone decides.
+        let narrow = Deployment::new(&model, Packing::Batch).unwrap();
+        assert!(narrow.parameters().slots() < 8_192);
+        assert!([wide, narrow].iter().all(|d| d.parameters().security().is_some()));
     }
 }

@@ -1,14 +1,14 @@
 //! A trained model.
 
 use super::{CompiledModel, Layer, Packing, file};
-use crate::circuit::{Evaluator, Plan, PlanReport};
+use crate::circuit::{Evaluator, MAX_SLOTS, Plan, PlanReport};
 use crate::error::{Error, Result};
 use crate::units::Level;
 
 /// Most layers of a model: far more than a chain has levels.
 pub(super) const MAX_LAYERS: usize = 256;
 /// Most inputs or outputs of a layer: the slots of the largest ring.
-const MAX_FEATURES: usize = 1 << 16;
+const MAX_FEATURES: usize = MAX_SLOTS;
 
 /// Layers that fit one another, at least one of them dense.
 ///
@@ -110,6 +110,19 @@ impl Model {
         u32::try_from(self.layers.len()).expect("at most MAX_LAYERS")
     }
 
+    /// Slots that a run takes at least: the longest period of its vectors, or one for one sample ([`Packing::Batch`]).
+    pub fn least_slots(&self, packing: Packing) -> usize {
+        let outputs = |layer: &Layer| match layer {
+            Layer::Dense { bias, .. } => bias.len(),
+            Layer::Square => 0,
+        };
+        match packing {
+            // A matrix gives the period of its rows, or at most that of its input.
+            Packing::Latency => self.layers.iter().map(outputs).fold(self.inputs, usize::max).next_power_of_two(),
+            Packing::Batch => 1,
+        }
+    }
+
     /// The answers in plain f64 arithmetic: the definition of the model.
     ///
     /// # Errors
@@ -131,7 +144,8 @@ impl Model {
     /// Levels, keys and work of a run on vectors of `slots` entries.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] when a layer does not fit the slots ([`Packing::Latency`]).
+    /// [`Error::ShapeMismatch`] when a layer does not fit the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for
+    /// more slots than the largest ring has.
     pub fn plan(&self, slots: usize, packing: Packing) -> Result<PlanReport> {
         let plan = Plan::new(slots);
         let batch = if packing == Packing::Latency { 1 } else { self.inputs };
@@ -144,7 +158,8 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::LevelExhausted`] when `input_level` is below [`Self::depth`]; [`Error::ShapeMismatch`] when a layer does
-    /// not fit the slots ([`Packing::Latency`]); the errors of [`Evaluator::encode`] and [`Evaluator::encode_weights`].
+    /// not fit the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for more slots than the largest ring has; the
+    /// errors of [`Evaluator::encode`] and [`Evaluator::encode_weights`].
     pub fn prepare<E: Evaluator>(&self, eval: &E, packing: Packing, input_level: Level) -> Result<CompiledModel<E>> {
         CompiledModel::new(self, eval, packing, input_level)
     }
@@ -198,6 +213,9 @@ mod tests {
             let want = model.predict_clear(&samples).unwrap();
             for packing in [Packing::Latency, Packing::Batch] {
                 assert_close(&run(&model, &samples, packing, 128).unwrap(), &want);
+                let least = model.least_slots(packing);
+                assert!(model.plan(least, packing).is_ok());
+                assert!(least == 1 || model.plan(least / 2, packing).is_err());
             }
         }
     }
@@ -252,6 +270,10 @@ mod tests {
         let model = Model::from_layers(vec![dense(2, 5), Layer::Square]).unwrap();
         assert!(matches!(model.predict_clear(&[vec![1.0; 4]]), Err(Error::ShapeMismatch { .. })));
         assert!(matches!(model.plan(4, Packing::Latency), Err(Error::ShapeMismatch { .. })));
+        for packing in [Packing::Latency, Packing::Batch] {
+            let endless = model.plan(1 << 60, packing);
+            assert!(matches!(endless, Err(Error::InvalidParameter { what: "slots", .. })));
+        }
         let clear = Clear::new(8, Level(2));
         let low = model.prepare(&clear, Packing::Batch, Level(1)).map(|_| ());
         assert_eq!(low, Err(Error::LevelExhausted { op: "Model::prepare", needed: 2, left: 1 }));

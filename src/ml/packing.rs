@@ -1,5 +1,6 @@
 //! How samples lie in the slots.
 
+use crate::circuit::check_slots;
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 
@@ -21,7 +22,7 @@ pub enum Packing {
 /// # Errors
 /// [`Error::ShapeMismatch`] for no samples, samples of different lengths or a period that does not divide the slots;
 /// [`Error::TooManyValues`] when a sample or the samples do not fit; [`Error::BadValue`] for a number that is not finite,
-/// counted through all samples.
+/// counted through all samples; [`Error::InvalidParameter`] for more slots than the largest ring has.
 /// # Example
 /// ```
 /// use ringlight::ml::{Packing, pack_inputs, unpack_outputs};
@@ -36,6 +37,7 @@ pub enum Packing {
 /// ```
 pub fn pack_inputs(samples: &[Vec<f64>], packing: Packing, slots: usize) -> Result<Vec<Vec<Complex64>>> {
     const OP: &str = "pack_inputs";
+    check_slots(slots)?;
     let features = samples.first().map_or(0, Vec::len);
     if features == 0 {
         let (expected, got) = ("at least one sample of at least one feature".into(), "none".into());
@@ -76,7 +78,7 @@ pub(super) fn repeat(x: &[f64], period: usize, slots: usize) -> Vec<Complex64> {
 /// `[samples][slots]` ([`Packing::Latency`]) or `[outputs][slots]` ([`Packing::Batch`]) to `[samples][outputs]`, the real
 /// parts.
 /// # Errors
-/// [`Error::ShapeMismatch`] when there are not as many vectors as that, or one is too short.
+/// [`Error::ShapeMismatch`] when there are not as many vectors as that, or one is too short; for no samples or no outputs.
 pub fn unpack_outputs(
     vectors: &[Vec<Complex64>],
     packing: Packing,
@@ -84,6 +86,13 @@ pub fn unpack_outputs(
     outputs: usize,
 ) -> Result<Vec<Vec<f64>>> {
     let (batch, used) = if packing == Packing::Latency { (samples, outputs) } else { (outputs, samples) };
+    if samples == 0 || outputs == 0 {
+        return Err(Error::ShapeMismatch {
+            op: "unpack_outputs",
+            expected: "at least one sample and one output".into(),
+            got: format!("{samples} samples of {outputs} outputs"),
+        });
+    }
     if vectors.len() != batch || vectors.iter().any(|vector| vector.len() < used) {
         let shortest = vectors.iter().map(Vec::len).min().unwrap_or(0);
         return Err(Error::ShapeMismatch {
@@ -126,9 +135,25 @@ mod tests {
         assert_eq!(pack_inputs(&ones(9, 1), Batch, 8), Err(Error::TooManyValues { slots: 8, got: 9 }));
         assert!(matches!(pack_inputs(&ones(1, 3), Latency, 6), Err(Error::ShapeMismatch { .. })));
         let vectors = vec![vec![Complex64::ZERO; 4]; 2];
-        for (packing, samples, outputs) in [(Latency, 3, 4), (Latency, 2, 5), (Batch, 5, 2), (Batch, 4, 3)] {
+        for (packing, samples, outputs) in
+            [(Latency, 3, 4), (Latency, 2, 5), (Batch, 5, 2), (Batch, 4, 3), (Batch, 0, 2)]
+        {
             let got = unpack_outputs(&vectors, packing, samples, outputs);
             assert!(matches!(got, Err(Error::ShapeMismatch { .. })));
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_every_ring_are_errors() {
+        for packing in [Packing::Latency, Packing::Batch] {
+            for slots in [1 << 17, 1 << 60, usize::MAX] {
+                let got = pack_inputs(&[vec![1.0]], packing, slots);
+                assert!(matches!(got, Err(Error::InvalidParameter { what: "slots", .. })));
+            }
+            for (samples, outputs) in [(0, 0), (0, usize::MAX), (usize::MAX, 0), (usize::MAX, usize::MAX)] {
+                let got = unpack_outputs(&[], packing, samples, outputs);
+                assert!(matches!(got, Err(Error::ShapeMismatch { .. })));
+            }
         }
     }
 }
