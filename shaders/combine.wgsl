@@ -1,4 +1,4 @@
-// combine: dst[c][o] = sum_i weights[o][i] src[c][i], a matrix of scalars times polynomials, four outputs a thread.
+// combine: dst[c][o] = sum_i weights[o][i] src[c][i], a matrix of scalars times polynomials, OUTPUTS outputs a thread.
 // Mirror: src/device/cpu/kernels.  Grid: x = words / (4 THREADS), y = limb, z = component-major quads of outputs.
 // All words in [0, q).
 
@@ -19,18 +19,20 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> src: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> weights: array<u32>;
 
+const OUTPUTS = 4u; // of a thread
+
 override THREADS: u32;
-override PRODUCTS: u32 = 15u; // products below 2^60 that a sum holds beside one word
+override PRODUCTS: u32; // products below 2^60 that a sum holds beside one word
 
 @compute @workgroup_size(THREADS)
 fn combine(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let word = group.x * THREADS + thread;
     let shift = params.log_n - 2u;
     let limb = limb_at(params.limbs, group.y);
-    let quads = (params.outputs + 3u) / 4u;
+    let quads = (params.outputs + OUTPUTS - 1u) / OUTPUTS;
     let quad = params.first_quad + group.z;
     let component = quad / quads;
-    let output = 4u * (quad % quads);
+    let output = OUTPUTS * (quad % quads);
     let last = params.outputs - 1u;
     let row_words = params.inputs * params.weight_stride;
     // Outputs past the end repeat the last one and are not stored.

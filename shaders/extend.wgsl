@@ -1,10 +1,10 @@
 // extend: centred conversion between residue bases in coefficient form, for one digit or all digits of a decomposition.
-// Mirror: src/math/rns.rs.  Grid: x = words / (4 THREADS), y = TARGETS limbs of dst, z = digit-major polynomial.
+// Mirror: src/math/rns.rs.  Grid: x = words / (4 THREADS), y = group of TARGETS limbs of dst, z = digit-major polynomial.
 // All words in [0, q).
 //
 // Tables, in vec4. A digit: (first own limb, own limbs, its conversion, sources). A conversion: two vec4 a source
-// (q, hat inverse, its quotient, shift), (weight, first limb, -, -); then `3 + ceil(sources / 4)` vec4 a target: its Limb with
-// aux_a = -D mod t, one spare, and D/q_i mod t for every source, zeros up to a whole vec4.
+// (q, hat inverse, its quotient, shift), (weight, first limb, -, -); then `2 + ceil(sources / 4)` vec4 a target: its Limb with
+// aux = -D mod t, and D/q_i mod t for every source, zeros up to a whole vec4.
 
 struct Params {
     dst: Window,
@@ -15,6 +15,7 @@ struct Params {
     batch: u32,       // polynomials a digit
     targets: u32,     // limbs of dst
     first_poly: u32,  // of this dispatch
+    first_group: u32, // of limbs, of this dispatch
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
@@ -22,9 +23,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> src: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> own: array<vec4<u32>>;
 
-override THREADS: u32 = 64u;
-override TARGETS: u32 = 8u;
-override SOURCES: u32 = 16u;          // most sources, rounded up to whole vec4
+override THREADS: u32;
+override TARGETS: u32;
+override SOURCES: u32; // most sources, rounded up to whole vec4
 override SLOTS: u32 = THREADS * SOURCES;
 
 // A thread's own scaled residues y_i: an array that may be indexed at run time. Nobody reads another's, so no barrier.
@@ -55,18 +56,19 @@ fn extend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     let multiple = estimate >> splat(28u);
 
-    let end = min(params.targets, (group.y + 1u) * TARGETS);
-    for (var limb = group.y * TARGETS; limb < end; limb++) {
+    let first = (params.first_group + group.y) * TARGETS;
+    let end = min(params.targets, first + TARGETS);
+    for (var limb = first; limb < end; limb++) {
         let to = (row_of(params.dst, poly, limb) << shift) + word;
         if limb - digit.x < digit.y {
             dst[to] = own[(row_of(params.own, source_poly, limb) << shift) + word];
             continue;
         }
-        let target_at = digit.z + 2u * sources + limb * (3u + quads);
+        let target_at = digit.z + 2u * sources + limb * (2u + quads);
         let modulus = limb_at(target_at, 0u);
-        var sum = sum_add_product(sum_zero(), multiple, splat(modulus.aux_a));
+        var sum = sum_add_product(sum_zero(), multiple, splat(modulus.aux));
         for (var i = 0u; i < quads; i++) {
-            let hat = tables[target_at + 3u + i];
+            let hat = tables[target_at + 2u + i];
             let at = 4u * i * THREADS + thread;
             sum = sum_add_product(sum, scaled[at], hat.xxxx);
             sum = sum_add_product(sum, scaled[at + THREADS], hat.yyyy);

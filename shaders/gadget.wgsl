@@ -1,5 +1,7 @@
-// gadget_dot: the inner product of a key switch, up to four key digits a dispatch.
+// gadget_dot: the inner product of a key switch, up to KEYS key digits a dispatch.
 // Mirror: src/device/cpu/kernels/gadget.rs.  Grid: x = words / (4 THREADS), y = limb, z = polynomial.  All words in [0, q).
+
+const KEYS = 4u; // bindings of keys
 
 struct Four {
     x: u32,
@@ -13,11 +15,11 @@ struct Params {
     digits: Window,
     key_limbs: Four,    // limbs of each key digit's buffer
     log_n: u32,
-    limbs: u32,        // table of Limb, aux_a = key row
+    limbs: u32,        // table of Limb, aux = key row
     first_poly: u32,   // of this dispatch
     batch: u32,
     first_digit: u32,
-    count: u32,        // key digits of this dispatch, 1 to 4
+    count: u32,        // key digits of this dispatch, 1 to KEYS
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
@@ -36,7 +38,7 @@ fn gadget_dot(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     let poly = params.first_poly + group.z;
     let shift = params.log_n - 2u;
     let limb = limb_at(params.limbs, group.y);
-    let row = limb.aux_a;
+    let row = limb.aux;
 
     var sum0 = sum_zero();
     var sum1 = sum_zero();
@@ -61,7 +63,7 @@ fn gadget_dot(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         sum0 = sum_add_product(sum0, digit, key2[(row << shift) + word]);
         sum1 = sum_add_product(sum1, digit, key2[((row + params.key_limbs.z) << shift) + word]);
     }
-    if params.count > 3u {
+    if params.count == KEYS {
         digit = digit_at(first + 3u * params.batch, group.y, word);
         sum0 = sum_add_product(sum0, digit, key3[(row << shift) + word]);
         sum1 = sum_add_product(sum1, digit, key3[((row + params.key_limbs.w) << shift) + word]);

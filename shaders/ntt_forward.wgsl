@@ -50,7 +50,7 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     dst_quads[at + 3u] = v.d;
 }
 
-override COLUMN_THREADS: u32 = 256u;
+override COLUMN_THREADS: u32;
 
 @compute @workgroup_size(COLUMN_THREADS)
 fn columns16(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {

@@ -50,7 +50,7 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     store_words(word_of(params.dst, row) + piece + thread, THREADS, v);
 }
 
-override COLUMN_THREADS: u32 = 256u;
+override COLUMN_THREADS: u32;
 
 @compute @workgroup_size(COLUMN_THREADS)
 fn columns16(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {

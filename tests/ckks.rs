@@ -156,6 +156,9 @@ fn operations(client: &Client, eval: &Evaluator, batch: usize, level: Level, rea
     same("add_plain of one", &eval.add_plain(&a, &p1).unwrap(), &zip(&x, &one, |x, p| x + p), 1.5);
     same("add_plain of a batch", &eval.add_plain(&a, &pb).unwrap(), &zip(&x, &y, |x, p| x + p), 1.5);
     same("add_scalar", &eval.add_scalar(&a, -1.75).unwrap(), &map(&x, |x| x - 1.75), 1.0);
+    let shifts: Vec<f64> = (0..batch).map(|v| 0.25 - v as f64).collect();
+    let shifted: Vectors = x.iter().zip(&shifts).map(|(v, s)| v.iter().map(|x| x + s).collect()).collect();
+    same("add_scalars", &eval.add_scalars(&a, &shifts).unwrap(), &shifted, 1.0);
     square("mul_plain of one", &eval.mul_plain(&a, &p1).unwrap(), &zip(&x, &one, |x, p| x * p));
     square("mul_plain of a batch", &eval.mul_plain(&a, &pb).unwrap(), &zip(&x, &y, |x, p| x * p));
     let dot = eval.dot_plain(&[(&a, &p1), (&b, &pb), (&a, &p1)]).unwrap();
@@ -496,6 +499,7 @@ fn mistakes_in_circuits_are_named() {
         // Values.
         refuses!(eval.add_scalar(&a, f64::NAN), Error::BadValue { .. }, "not a finite number");
         refuses!(eval.add_scalar(&a, 1e60), Error::BadValue { .. }, "too large");
+        refuses!(eval.add_scalars(&a, &[0.5, 0.5]), Error::ShapeMismatch { .. }, "one a vector");
         refuses!(eval.mul_scalar(&a, f64::INFINITY, scale), Error::BadValue { .. }, "not a finite number");
         for bad in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
             refuses!(eval.mul_scalar(&a, 1.0, bad), Error::InvalidParameter { what: "scale", .. }, "finite");

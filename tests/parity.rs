@@ -5,29 +5,13 @@
 #![cfg(feature = "gpu")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::devices;
 use ringlight::device::{Basis, Buffer, Device, Digit, Op, View};
 use ringlight::math::{Modulus, RingTables, ntt_primes_below, ntt_primes_near};
 use ringlight::units::{GaloisElement, LogN, Shape};
-use std::sync::{Arc, OnceLock};
-
-/// The reference, then the GPU with 64-bit and with portable kernels; only the reference where there is no adapter.
-fn devices() -> &'static [Device] {
-    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
-    DEVICES.get_or_init(|| {
-        let mut devices = vec![Device::cpu()];
-        for open in [Device::gpu_matching, Device::gpu_portable] {
-            match open("") {
-                Ok(device) => devices.push(device),
-                Err(error) => {
-                    assert!(std::env::var("RINGLIGHT_REQUIRE_GPU").is_err(), "{error}");
-                    println!("skipped: {error}");
-                }
-            }
-        }
-        println!("{:?}", devices.iter().map(|d| (d.name(), d.caps().int64)).collect::<Vec<_>>());
-        devices
-    })
-}
+use std::sync::Arc;
 
 /// A small generator (SplitMix64): tests need no more.
 struct Random(u64);

@@ -1,6 +1,6 @@
 // Arithmetic modulo primes q < 2^30, four words at a time. `[a, b)` is the range of every lane.
 
-// Constants of one prime; mirrors `tables::LimbRecord`.
+// Constants of one prime; mirrors `tables::limb_record`.
 struct Limb {
     q: u32,
     barrett: u32,        // floor(2^(bits + 31) / q) with 2^(bits - 1) < q < 2^bits
@@ -8,8 +8,7 @@ struct Limb {
     radix: u32,          // 2^32 mod q
     radix_shoup: u32,    // floor(radix 2^32 / q)
     one_shoup: u32,      // floor(2^32 / q)
-    aux_a: u32,          // what an operation wants to know of its limb
-    aux_b: u32,
+    aux: u32,            // what an operation wants to know of its limb
 }
 
 fn splat(x: u32) -> vec4<u32> {

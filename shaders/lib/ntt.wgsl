@@ -42,7 +42,7 @@ fn word_of(window: Window, row: Row) -> u32 {
     return row_of(window, row.poly, row.limb) << params.log_n;
 }
 
-override LOG_POINTS: u32 = 12u;
+override LOG_POINTS: u32;
 override POINTS: u32 = 1u << LOG_POINTS;
 override THREADS: u32 = POINTS / 16u;
 

@@ -1,5 +1,8 @@
 //! Every kernel: which files it is made of, its entry point and the numbers that tune it.
 
+use crate::math::Extension;
+use crate::math::rows::PRODUCTS;
+
 /// Threads of a workgroup in word-by-word kernels, four words each.
 pub(super) const ELEMENT_THREADS: u32 = 128;
 /// Threads of a workgroup in base conversion, four words each.
@@ -8,10 +11,12 @@ pub(super) const EXTEND_THREADS: u32 = 64;
 pub(super) const EXTEND_TARGETS: u32 = 8;
 /// Columns of one workgroup in the strided pass of an NTT.
 pub(super) const COLUMN_THREADS: u32 = 128;
-/// Outputs of one thread in `combine`.
+/// Most sources of a base conversion, in whole vec4.
+const EXTEND_SOURCES: usize = Extension::MAX_SOURCES.next_multiple_of(4);
+/// Key digits of one launch of `gadget_dot`: as many as there are bindings. The shader's `KEYS`.
+pub(super) const GADGET_KEYS: usize = 4;
+/// Outputs of one thread in `combine`. The shader's `OUTPUTS`.
 pub(super) const COMBINE_OUTPUTS: u32 = 4;
-/// Products that `combine` adds up between reductions.
-const COMBINE_PRODUCTS: u32 = 15;
 /// Stages of the largest contiguous NTT pass: 16 KiB of workgroup memory.
 pub(super) const MAX_LOG_POINTS: u32 = 12;
 /// Stages of the smallest contiguous NTT pass.
@@ -204,11 +209,12 @@ impl Kernel {
             Self::Extend { repeats } => {
                 let mut spec = plain("extend", Family::Extend, EXTEND_THREADS, repeats);
                 spec.overrides.push(("TARGETS", f64::from(EXTEND_TARGETS)));
+                spec.overrides.push(("SOURCES", EXTEND_SOURCES as f64));
                 spec
             }
             Self::Combine => {
                 let mut spec = plain("combine", Family::Combine, ELEMENT_THREADS, false);
-                spec.overrides.push(("PRODUCTS", f64::from(COMBINE_PRODUCTS)));
+                spec.overrides.push(("PRODUCTS", PRODUCTS as f64));
                 spec
             }
             Self::ForwardColumns { stages } => columns("ntt_forward_columns", Family::Forward, stages),

@@ -57,23 +57,24 @@ impl Recorder {
         }
     }
 
-    /// Launches a kernel over `grid`, in several parts along z if the device cannot do it at once.
-    pub(super) fn launch(&mut self, kernel: Kernel, mut params: impl Record, slots: &[Slot], grid: [u32; 3]) {
+    /// Launches a kernel over `grid`, in several parts along y and z if the device cannot do it at once.
+    pub(super) fn launch(&mut self, kernel: Kernel, params: impl Record, slots: &[Slot], [x, y, z]: [u32; 3]) {
         debug_assert!((1..=SLOTS).contains(&slots.len()));
-        let mut first = 0;
-        while first < grid[2] {
-            let count = (grid[2] - first).min(self.most_groups);
-            params.set_first(first);
-            let at = self.params.len();
-            self.params.extend_from_slice(bytemuck::bytes_of(&params));
-            self.params.resize(at + self.align, 0);
-            self.dispatches.push(Dispatch {
-                kernel,
-                slots: slots.to_vec(),
-                params: u32::try_from(at).expect("fewer than 2^24 dispatches a program"),
-                grid: [grid[0], grid[1], count],
-            });
-            first += count;
+        for (first_row, rows) in parts(y, self.most_groups) {
+            for (first, count) in parts(z, self.most_groups) {
+                let mut params = params;
+                params.skip_rows(first_row);
+                params.set_first(first);
+                let at = self.params.len();
+                self.params.extend_from_slice(bytemuck::bytes_of(&params));
+                self.params.resize(at + self.align, 0);
+                self.dispatches.push(Dispatch {
+                    kernel,
+                    slots: slots.to_vec(),
+                    params: u32::try_from(at).expect("fewer than 2^24 dispatches a program"),
+                    grid: [x, rows, count],
+                });
+            }
         }
     }
 
@@ -90,6 +91,11 @@ impl Recorder {
         self.scratch.push(Arc::clone(&memory));
         Ok(Buffer::new(shape, memory))
     }
+}
+
+/// First and length of the parts of `0 .. all`, each of at most `most`.
+fn parts(all: u32, most: u32) -> impl Iterator<Item = (u32, u32)> {
+    (0..all).step_by(most as usize).map(move |first| (first, most.min(all - first)))
 }
 
 /// The memory behind a buffer.
@@ -293,6 +299,6 @@ fn grow(pool: &Pool, block: &mut Block, bytes: usize) -> Result<bool> {
     if block.gpu.size() >= bytes {
         return Ok(false);
     }
-    *block = pool.fresh(bytes.next_power_of_two(), HOST_WRITTEN)?;
+    *block = pool.roomy(bytes, HOST_WRITTEN)?;
     Ok(true)
 }

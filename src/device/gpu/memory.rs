@@ -63,6 +63,12 @@ impl Pool {
         Ok(Block { id: self.next_id.fetch_add(1, Ordering::Relaxed), gpu })
     }
 
+    /// As [`Pool::fresh`] with room to grow: the next power of two, as far as the device allows.
+    pub(super) fn roomy(&self, bytes: u64, usage: wgpu::BufferUsages) -> crate::Result<Block> {
+        let most = self.most_bytes - self.most_bytes % 16;
+        self.fresh(bytes.next_power_of_two().min(most).max(bytes), usage)
+    }
+
     /// Memory of `words` words with unspecified contents.
     pub(super) fn take(self: &Arc<Self>, words: usize) -> crate::Result<Memory> {
         let bytes = (4 * words as u64).next_multiple_of(16);

@@ -27,7 +27,7 @@ pub(in crate::device) use open::{Selector, open};
 
 use super::backend::{Backend, Caps};
 use super::buffer::Buffer;
-use super::program::{Program, RingId};
+use super::program::{Op, Program, RingId};
 use crate::error::{Error, Result};
 use crate::math::RingTables;
 use crate::units::Shape;
@@ -68,6 +68,17 @@ struct State {
     uploaded: usize,
 }
 
+impl State {
+    fn ring(&self, id: RingId, op: &Op) -> Result<Arc<GpuRing>> {
+        let ring = self.rings.get(id.0 as usize).map(Arc::clone);
+        ring.ok_or_else(|| Error::BadProgram { op: op.name(), reason: "a ring of another device".into() })
+    }
+
+    fn known(&self, tables: &Arc<RingTables>) -> Option<usize> {
+        self.rings.iter().position(|known| Arc::ptr_eq(known.tables(), tables))
+    }
+}
+
 impl GpuBackend {
     fn new(name: String, caps: Caps, device: wgpu::Device, queue: wgpu::Queue, failure: Arc<Failure>) -> Result<Self> {
         let limits = device.limits();
@@ -75,7 +86,7 @@ impl GpuBackend {
         let product = if caps.int64 { WideProduct::Int64 } else { WideProduct::Portable };
         let encoder = Encoder::new(device.clone(), queue.clone(), Arc::clone(&pool), product)?;
         let state = State { encoder, tables: Tables::default(), rings: Vec::new(), uploaded: 0 };
-        let shadow = Shadow::from_environment();
+        let shadow = Shadow::from_environment()?;
         let (state, staging) = (Mutex::new(state), Mutex::default());
         Ok(Self { name, caps, limits, device, queue, failure, pool, state, staging, shadow })
     }
@@ -105,7 +116,7 @@ impl GpuBackend {
             Some(staging) => staging,
             None => {
                 let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-                self.pool.fresh(bytes.next_power_of_two().max(1 << 16), usage)?
+                self.pool.roomy(bytes.max(1 << 16), usage)?
             }
         };
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -136,20 +147,34 @@ impl GpuBackend {
         let mut state = self.state();
         let state = &mut *state;
         state.tables.trim();
+        let recorder = match self.lower(state, program) {
+            Err(Error::OutOfMemory { .. }) => {
+                self.reclaim(&mut state.encoder)?;
+                self.lower(state, program)?
+            }
+            lowered => lowered?,
+        };
+        state.uploaded = 0;
+        state.encoder.submit(recorder, &mut state.tables)
+    }
+
+    /// Gives idle memory back to the driver, once the GPU has finished with it.
+    fn reclaim(&self, encoder: &mut Encoder) -> Result<()> {
+        encoder.forget_bind_groups();
+        self.pool.clear();
+        self.wait()
+    }
+
+    fn lower(&self, state: &mut State, program: &Program) -> Result<Recorder> {
         let mut recorder = Recorder::new(&self.limits, &self.pool);
         for (id, op) in &program.steps {
-            let ring = state
-                .rings
-                .get(id.0 as usize)
-                .map(Arc::clone)
-                .ok_or_else(|| Error::BadProgram { op: op.name(), reason: "a ring of another device".into() })?;
+            let ring = state.ring(*id, op)?;
             lower::op(
                 &mut lower::Lowering { recorder: &mut recorder, tables: &mut state.tables, id: id.0, ring: &ring },
                 op,
             )?;
         }
-        state.uploaded = 0;
-        state.encoder.submit(recorder, &mut state.tables)
+        Ok(recorder)
     }
 }
 
@@ -164,21 +189,22 @@ impl Backend for GpuBackend {
 
     fn load_ring(&self, ring: &Arc<RingTables>) -> Result<RingId> {
         self.failure.check()?;
-        let mut state = self.state();
-        let known = state.rings.iter().position(|known| Arc::ptr_eq(known.tables(), ring));
+        let known = self.state().known(ring);
         let index = match known {
             Some(index) => index,
             None => {
-                let ring = GpuRing::new(ring, &self.pool, |block, offset, bytes| {
-                    self.write(&mut state, block, offset, bytes);
+                // Roots are made by rayon, whose threads may take up other callers' work meanwhile: no lock is held. Two
+                // callers may both make them; the first to be done is kept.
+                let made = GpuRing::new(ring, &self.pool, |block, offset, bytes| {
+                    self.write(&mut self.state(), block, offset, bytes);
                 })?;
-                state.rings.push(Arc::new(ring));
-                state.rings.len() - 1
+                let mut state = self.state();
+                state.known(ring).unwrap_or_else(|| {
+                    state.rings.push(Arc::new(made));
+                    state.rings.len() - 1
+                })
             }
         };
-        if let Some(shadow) = &self.shadow {
-            shadow.load_ring(ring)?;
-        }
         Ok(RingId(u32::try_from(index).expect("fewer than 2^32 rings")))
     }
 
@@ -186,10 +212,8 @@ impl Backend for GpuBackend {
         self.failure.check()?;
         let memory = match self.pool.take(shape.words()) {
             Err(Error::OutOfMemory { .. }) => {
-                // Rather wait than fail: idle memory returns to the driver once the GPU has finished with it.
-                self.state().encoder.forget_bind_groups();
-                self.pool.clear();
-                self.wait()?;
+                // Rather wait than fail.
+                self.reclaim(&mut self.state().encoder)?;
                 self.pool.take(shape.words())?
             }
             memory => memory?,

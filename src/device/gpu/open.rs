@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::{GpuBackend, catalog};
 use crate::device::backend::{Backend, Caps, DeviceKind};
 use crate::error::{Error, Result};
+use crate::units::LogN;
 
 /// Which adapter is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +90,14 @@ pub(super) fn open_backend(selector: Selector<'_>, allow_int64: bool) -> Result<
 fn limits(adapter: &wgpu::Limits) -> std::result::Result<wgpu::Limits, &'static str> {
     let tile = 4 << catalog::MAX_LOG_POINTS;
     let threads = 1 << (catalog::MAX_LOG_POINTS - 4);
+    let groups = (1 << (LogN::MAX - 2)) / catalog::EXTEND_THREADS;
     for (enough, what) in [
         (adapter.max_compute_workgroup_storage_size >= tile, "16 KiB of workgroup memory"),
         (adapter.max_compute_invocations_per_workgroup >= threads, "workgroups of 256 threads"),
         (adapter.max_compute_workgroup_size_x >= threads, "workgroups of 256 threads"),
         (adapter.max_storage_buffers_per_shader_stage >= 8, "8 storage buffers in a kernel"),
+        // Grids are split along y and z only.
+        (adapter.max_compute_workgroups_per_dimension >= groups, "512 workgroups along x"),
     ] {
         if !enough {
             return Err(what);

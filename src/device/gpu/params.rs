@@ -1,5 +1,6 @@
 //! What a dispatch tells its kernel: one record of plain words, equal to the shader's `Params`.
 
+use super::catalog::GADGET_KEYS;
 use crate::device::buffer::View;
 use bytemuck::{Pod, Zeroable};
 
@@ -37,13 +38,18 @@ impl From<&View> for Window {
     }
 }
 
-/// A record, with the place for the first polynomial of a dispatch when the grid is too small for all.
+/// A record, and what changes in it where a grid is too large for one dispatch.
 pub(super) trait Record: Pod {
+    /// Sets what the grid's z begins with.
     fn set_first(&mut self, first: u32);
+    /// Moves on along the grid's y.
+    fn skip_rows(&mut self, rows: u32);
 }
 
 macro_rules! record {
-    ($name:ident, $first:ident, $($field:ident : $type:ty),+) => {
+    // Words that grow by one from row to row of the grid, and indices of tables with two records a row.
+    ($name:ident { z: $first:ident, rows: [$($row:ident $(. $part:ident)?),*], tables: [$($table:ident),*] },
+     $($field:ident : $type:ty),+) => {
         #[derive(Clone, Copy, Debug, Pod, Zeroable)]
         #[repr(C)]
         pub(super) struct $name {
@@ -53,6 +59,11 @@ macro_rules! record {
         impl Record for $name {
             fn set_first(&mut self, first: u32) {
                 self.$first = first;
+            }
+
+            fn skip_rows(&mut self, rows: u32) {
+                $(self.$row$(.$part)? += rows;)*
+                $(self.$table += 2 * rows;)*
             }
         }
 
@@ -68,14 +79,19 @@ macro_rules! record {
     };
 }
 
-record!(ElementParams, first_poly, dst: Window, a: Window, b: Window, scalars: Window, log_n: u32, limbs: u32,
-    first_poly: u32, batch: u32);
-record!(NttParams, first_poly, dst: Window, src: Window, minuend: Window, log_n: u32, records: u32, digit_rows: u32,
-    first_poly: u32, prime_roots: u32, upper: u32, middle: u32, lower: u32);
-record!(ExtendParams, first_poly, dst: Window, src: Window, own: Window, log_n: u32, digits: u32, batch: u32, targets: u32,
-    first_poly: u32);
-record!(GadgetParams, first_poly, dst: Window, digits: Window, key_limbs: [u32; 4], log_n: u32, limbs: u32, first_poly: u32,
-    batch: u32, first_digit: u32, count: u32);
-record!(AutomorphismParams, first_poly, dst: Window, src: Window, log_n: u32, first_poly: u32, element: u32);
-record!(CombineParams, first_quad, dst: Window, src: Window, weight_row: u32, weight_stride: u32, log_n: u32, limbs: u32,
-    first_quad: u32, outputs: u32, inputs: u32);
+record!(ElementParams { z: first_poly, rows: [dst.row, a.row, b.row, scalars.row], tables: [limbs] },
+    dst: Window, a: Window, b: Window, scalars: Window, log_n: u32, limbs: u32, first_poly: u32, batch: u32);
+record!(NttParams { z: first_poly, rows: [], tables: [records] },
+    dst: Window, src: Window, minuend: Window, log_n: u32, records: u32, digit_rows: u32, first_poly: u32,
+    prime_roots: u32, upper: u32, middle: u32, lower: u32);
+record!(ExtendParams { z: first_poly, rows: [first_group], tables: [] },
+    dst: Window, src: Window, own: Window, log_n: u32, digits: u32, batch: u32, targets: u32, first_poly: u32,
+    first_group: u32);
+record!(GadgetParams { z: first_poly, rows: [dst.row, digits.row], tables: [limbs] },
+    dst: Window, digits: Window, key_limbs: [u32; GADGET_KEYS], log_n: u32, limbs: u32, first_poly: u32, batch: u32,
+    first_digit: u32, count: u32);
+record!(AutomorphismParams { z: first_poly, rows: [dst.row, src.row], tables: [] },
+    dst: Window, src: Window, log_n: u32, first_poly: u32, element: u32);
+record!(CombineParams { z: first_quad, rows: [dst.row, src.row, weight_row], tables: [limbs] },
+    dst: Window, src: Window, weight_row: u32, weight_stride: u32, log_n: u32, limbs: u32, first_quad: u32,
+    outputs: u32, inputs: u32);

@@ -8,42 +8,83 @@ use crate::device::backend::Backend;
 use crate::device::buffer::Buffer;
 use crate::device::cpu::CpuBackend;
 use crate::device::program::{Op, Program, RingId};
-use crate::error::Result;
-use crate::math::RingTables;
-use std::sync::Arc;
+use crate::error::{Error, Result};
 
 /// Comma-separated names as in [`Op::name`].
 const VARIABLE: &str = "RINGLIGHT_CPU_OPS";
 
-/// A CPU backend that stands in for some operations. Its ring ids equal the GPU's: both load the same rings in order.
+/// Every name that an operation has.
+const NAMES: [&str; 18] = [
+    "zero",
+    "copy",
+    "add",
+    "sub",
+    "neg",
+    "mul",
+    "mul_add",
+    "mul_scalar",
+    "add_scalar",
+    "tensor",
+    "ntt_forward",
+    "ntt_inverse",
+    "automorphism",
+    "basis_extend",
+    "decompose",
+    "gadget_dot",
+    "mod_down",
+    "combine",
+];
+
+/// A CPU backend that stands in for some operations.
 #[derive(Debug)]
 pub(super) struct Shadow {
-    ops: Vec<String>,
+    ops: Vec<&'static str>,
     cpu: CpuBackend,
+    threads: rayon::ThreadPool,
 }
 
 impl Shadow {
     /// What the environment asks for, if it does.
-    pub(super) fn from_environment() -> Option<Self> {
-        let ops: Vec<String> = std::env::var(VARIABLE)
-            .ok()?
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .filter(|s| !s.is_empty())
-            .collect();
-        log::warn!("{VARIABLE}: {} run on the CPU", ops.join(", "));
-        (!ops.is_empty()).then(|| Self { ops, cpu: CpuBackend::new() })
+    pub(super) fn from_environment() -> Result<Option<Self>> {
+        std::env::var(VARIABLE).map_or(Ok(None), |names| Self::new(&names))
     }
 
-    pub(super) fn load_ring(&self, ring: &Arc<RingTables>) -> Result<RingId> {
-        self.cpu.load_ring(ring)
+    /// A stand-in for the operations with these names, if there are any.
+    pub(super) fn new(names: &str) -> Result<Option<Self>> {
+        let asked = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let (mut ops, mut unknown) = (Vec::new(), Vec::new());
+        for name in asked {
+            match NAMES.iter().find(|known| **known == name) {
+                Some(known) => ops.push(*known),
+                None => unknown.push(name),
+            }
+        }
+        if !unknown.is_empty() {
+            let (unknown, known) = (unknown.join(", "), NAMES.join(", "));
+            log::warn!("{VARIABLE}: no operation is called {unknown}; there are {known}");
+        }
+        if ops.is_empty() {
+            return Ok(None);
+        }
+        log::warn!("{VARIABLE}: {} run on the CPU", ops.join(", "));
+        let threads = rayon::ThreadPoolBuilder::new()
+            .build()
+            .map_err(|e| Error::DeviceFailed { device: VARIABLE.into(), reason: e.to_string() })?;
+        Ok(Some(Self { ops, cpu: CpuBackend::new(), threads }))
+    }
+
+    /// Names of the operations that it stands in for.
+    #[cfg(test)]
+    pub(super) fn ops(&self) -> &[&'static str] {
+        &self.ops
     }
 
     /// Runs a program, the named operations here.
     pub(super) fn submit(&self, gpu: &GpuBackend, program: Program) -> Result<()> {
         let mut pending = Program::default();
         for (ring, op) in program.steps {
-            if self.ops.iter().any(|name| name == op.name()) {
+            debug_assert!(NAMES.contains(&op.name()), "{} is not listed", op.name());
+            if self.ops.contains(&op.name()) {
                 gpu.run(&std::mem::take(&mut pending))?;
                 self.run(gpu, ring, op)?;
             } else {
@@ -54,6 +95,8 @@ impl Shadow {
     }
 
     fn run(&self, gpu: &GpuBackend, ring: RingId, op: Op) -> Result<()> {
+        let ring = gpu.state().ring(ring, &op)?;
+        let ring = self.cpu.load_ring(ring.tables())?;
         let target = op.dst().buffer.clone();
         let mut copies: Vec<(Buffer, Buffer)> = Vec::new();
         let op = op.try_map_buffers(|buffer| {
@@ -66,7 +109,17 @@ impl Shadow {
             Ok(copy)
         })?;
         let result = op.dst().buffer.clone();
-        self.cpu.submit(Program { steps: vec![(ring, op)] })?;
+        self.on_own_threads(|| self.cpu.submit(Program { steps: vec![(ring, op)] }))?;
         gpu.upload(&target, &self.cpu.download(&result)?)
+    }
+
+    /// Runs `f` with a thread pool of its own and sleeps meanwhile. The caller may hold its queue's lock, so neither it nor
+    /// the threads that do the work may take up what other callers gave to rayon: that may want the same lock.
+    fn on_own_threads<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            // From a thread that is not rayon's, `install` waits without working.
+            let done = scope.spawn(|| self.threads.install(f)).join();
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 }

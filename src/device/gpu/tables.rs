@@ -6,7 +6,7 @@ use crate::math::{Modulus, RingTables};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Words of a table after which all are forgotten before the next program.
+/// Records of all tables, a vec4 each, after which they are forgotten before the next program.
 const MOST_RECORDS: usize = 1 << 22;
 
 /// A table's identity.
@@ -72,11 +72,11 @@ impl Tables {
     fn make(&mut self, ring: &RingTables, table: &Table) -> u32 {
         match table {
             Table::Limbs(basis) => {
-                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0, 0));
+                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0));
                 self.push(records)
             }
             Table::KeyRows(basis, rows) => {
-                let records = moduli(ring, basis).zip(rows.primes()).flat_map(|(m, &row)| limb_record(m, row, 0));
+                let records = moduli(ring, basis).zip(rows.primes()).flat_map(|(m, &row)| limb_record(m, row));
                 self.push(records)
             }
             Table::Rows(basis) => {
@@ -122,7 +122,7 @@ impl Tables {
                 quad[..some.len()].copy_from_slice(some);
                 quad
             });
-            limb_record(m, m.neg(e.product[j]), 0).into_iter().chain([[0; 4]]).chain(hats).collect::<Vec<_>>()
+            limb_record(m, m.neg(e.product[j])).into_iter().chain(hats).collect::<Vec<_>>()
         }));
         at
     }
@@ -139,13 +139,13 @@ fn moduli(ring: &RingTables, basis: &Basis) -> impl Iterator<Item = Modulus> {
 }
 
 /// Mirror of `Limb` in `shaders/lib/mod_u32.wgsl`.
-fn limb_record(m: Modulus, aux_a: u32, aux_b: u32) -> [[u32; 4]; 2] {
+fn limb_record(m: Modulus, aux: u32) -> [[u32; 4]; 2] {
     let q = m.get();
     let bits = 32 - q.leading_zeros();
     let barrett = u32::try_from((1u64 << (bits + 31)) / u64::from(q)).expect("2^(bits - 1) < q");
     let radix = m.reduce(1 << 32);
     let one_shoup = u32::try_from((1u64 << 32) / u64::from(q)).expect("1 < q");
-    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux_a, aux_b]]
+    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux, 0]]
 }
 
 /// A row of an NTT's grid, see `shaders/lib/ntt.wgsl`.

@@ -1,13 +1,16 @@
 //! Kernels without a GPU: every composition parses and validates, and records have the layout that Rust writes. With one:
 //! failures, and what the public interface does not reach.
 
-use super::catalog::{Element, Kernel, WideProduct};
+use super::catalog::{COMBINE_OUTPUTS, Element, GADGET_KEYS, Kernel, WideProduct};
+use super::dispatch::SLOTS;
+use super::memory::Pool;
 use super::params::{AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, Window};
+use super::shadow::Shadow;
 use super::{GpuBackend, Selector, open::open_backend};
 use crate::Error;
-use crate::device::{Backend, Basis, Device, Op, Program};
+use crate::device::{Backend, Basis, Buffer, Device, Digit, Op, Program};
 use crate::math::{RingTables, ntt_primes_below};
-use crate::units::{LogN, Shape};
+use crate::units::{GaloisElement, LogN, Shape};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::sync::Arc;
 
@@ -75,6 +78,20 @@ fn records_have_the_layout_of_the_shaders() {
 }
 
 #[test]
+fn numbers_that_shaders_fix_are_those_of_rust() {
+    for (kernel, name, expected) in
+        [(Kernel::GadgetDot, "KEYS", GADGET_KEYS), (Kernel::Combine, "OUTPUTS", COMBINE_OUTPUTS as usize)]
+    {
+        let module = module(kernel, WideProduct::Portable);
+        let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).unwrap();
+        let value = &module.global_expressions[constant.init];
+        let naga::Expression::Literal(naga::Literal::U32(value)) = value else { panic!("{name} is {value:?}") };
+        assert_eq!(*value as usize, expected, "{name}");
+    }
+    assert_eq!(SLOTS, 2 + GADGET_KEYS);
+}
+
+#[test]
 fn kernels_stay_within_the_limits_every_device_has() {
     for kernel in Kernel::all() {
         let module = module(kernel, WideProduct::Portable);
@@ -89,32 +106,123 @@ fn backend() -> Option<GpuBackend> {
     match open_backend(Selector::Any, true) {
         Ok(backend) => Some(backend),
         Err(error) => {
-            assert!(std::env::var("RINGLIGHT_REQUIRE_GPU").is_err(), "{error}");
+            assert!(!std::env::var("RINGLIGHT_REQUIRE_GPU").is_ok_and(|v| v == "1"), "{error}");
             println!("skipped: {error}");
             None
         }
     }
 }
 
+const DEGREE: u32 = 10;
+const BATCH: u32 = 6;
+
+fn tables(limbs: u32) -> Arc<RingTables> {
+    let log_n = LogN::new(DEGREE).unwrap();
+    let primes: Vec<u32> = ntt_primes_below(1 << 30, log_n).take(limbs as usize).collect();
+    Arc::new(RingTables::new(log_n, &primes).unwrap())
+}
+
+/// Residues of every prime of the ring.
+fn residues(tables: &RingTables, shape: Shape) -> Vec<u32> {
+    let least = tables.primes().iter().map(|p| p.q()).min().unwrap();
+    (0u32..).take(shape.words()).map(|i| (i.wrapping_mul(2_654_435_761) >> 1) % least).collect()
+}
+
+/// Nearly every kernel on buffers of `BATCH` polynomials over the whole ring; all words that there are at the end.
+fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
+    let limbs = u32::try_from(tables.primes().len()).unwrap();
+    let ring = device.load_ring(tables).unwrap();
+    let fill = |shape: Shape| device.upload(shape, &residues(tables, shape)).unwrap();
+    let m: Vec<Buffer> = (0..4).map(|_| fill(Shape { batch: BATCH, limbs, log_n: DEGREE })).collect();
+    let key: Arc<[Buffer]> = (0..5).map(|_| fill(Shape { batch: 2, limbs, log_n: DEGREE })).collect();
+    let weights = fill(Shape { batch: 5 * BATCH, limbs, log_n: 0 });
+    let scalars = residues(tables, Shape { batch: 1, limbs, log_n: 0 }).into();
+    let basis = Basis::new(0..limbs);
+    let part = |i: usize, polys, limbs| m[i].view().polys(0, polys).unwrap().limbs(0, limbs).unwrap();
+    let ops = [
+        Op::NttForward { dst: m[1].view(), src: m[0].view(), basis: basis.clone() },
+        Op::NttInverse { dst: m[2].view(), src: m[1].view(), basis: basis.clone() },
+        Op::Mul { dst: m[2].view(), a: m[1].view(), b: m[0].view(), basis: basis.clone() },
+        Op::MulScalar { dst: m[2].view(), a: m[2].view(), scalars, basis: basis.clone() },
+        Op::Tensor { dst: m[3].view(), a: part(0, 4, limbs), b: part(1, 4, limbs), basis: basis.clone() },
+        Op::Decompose {
+            dst: m[0].view(),
+            coefficients: part(1, 3, 3),
+            evaluations: part(2, 3, 3),
+            digits: Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]),
+            basis: basis.clone(),
+        },
+        Op::GadgetDot {
+            dst: part(1, 2, limbs),
+            digits: part(0, 5, limbs),
+            key,
+            rows: Basis::new((0..limbs).rev()),
+            basis: basis.clone(),
+        },
+        Op::Automorphism {
+            dst: m[2].view(),
+            src: m[1].view(),
+            element: GaloisElement::from_steps(3, LogN::new(DEGREE).unwrap()),
+        },
+        Op::ModDown {
+            dst: part(3, BATCH, limbs - 2),
+            src: m[2].view(),
+            kept: Basis::new(0..limbs - 2),
+            dropped: Basis::new(limbs - 2..limbs),
+        },
+        Op::Combine { dst: part(1, 5, limbs), src: m[0].view(), weights: weights.view(), components: 1, basis },
+    ];
+    for op in ops {
+        device.record(&ring, op).unwrap();
+    }
+    m.iter().map(|buffer| device.download(buffer).unwrap()).collect()
+}
+
 #[test]
 fn grids_larger_than_the_device_allows_are_split() {
     let Some(mut gpu) = backend() else { return };
-    gpu.limits.max_compute_workgroups_per_dimension = 2;
-    let log_n = LogN::new(10).unwrap();
-    let primes: Vec<u32> = ntt_primes_below(1 << 30, log_n).take(2).collect();
-    let tables = Arc::new(RingTables::new(log_n, &primes).unwrap());
-    let shape = Shape { batch: 5, limbs: 2, log_n: 10 };
-    let words: Vec<u32> = (0..5 * 2 * 1024u32).map(|i| i.wrapping_mul(2_654_435_761) >> 3).collect();
-    let words: Vec<u32> = words.iter().map(|w| w % primes[1]).collect();
-    let basis = Basis::new([0, 1]);
-    let results = [Device::cpu(), Device::from_backend(Box::new(gpu))].map(|device| {
-        let ring = device.load_ring(&tables).unwrap();
-        let (a, b) = (device.upload(shape, &words).unwrap(), device.alloc(shape).unwrap());
-        device.record(&ring, Op::NttForward { dst: b.view(), src: a.view(), basis: basis.clone() }).unwrap();
-        device.record(&ring, Op::Mul { dst: b.view(), a: b.view(), b: a.view(), basis: basis.clone() }).unwrap();
-        device.download(&b).unwrap()
+    // Along x conversions take four workgroups. Both other directions are longer, in conversions too.
+    gpu.limits.max_compute_workgroups_per_dimension = 4;
+    let tables = tables(4 * super::catalog::EXTEND_TARGETS + 3);
+    let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
+    assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
+}
+
+#[test]
+fn operations_may_run_on_the_cpu_instead() {
+    let tables = tables(6);
+    let expected = run_many_ops(&Device::cpu(), &tables);
+    for names in ["ntt_forward, decompose,,gadget_dot,nonsense", "mul,mod_down,combine", ""] {
+        let Some(mut gpu) = backend() else { return };
+        gpu.shadow = Shadow::new(names).unwrap();
+        let ops = gpu.shadow.as_ref().map_or(vec![], |shadow| shadow.ops().to_vec());
+        assert_eq!(ops.len(), names.split(',').filter(|name| !["", "nonsense"].contains(name)).count());
+        assert!(run_many_ops(&Device::from_backend(Box::new(gpu)), &tables) == expected, "{names}");
+    }
+}
+
+#[test]
+fn every_buffer_that_fits_can_be_downloaded() {
+    let Some(mut gpu) = backend() else { return };
+    let shape = Shape { batch: 24, limbs: 1, log_n: 10 };
+    // No power of two lies between the buffer's size and the largest.
+    gpu.pool = Arc::new(Pool::new(gpu.device.clone(), Arc::clone(&gpu.failure), shape.bytes() + 4, 0));
+    let words = vec![7; shape.words()];
+    let buffer = gpu.alloc(shape).unwrap();
+    gpu.upload(&buffer, &words).unwrap();
+    assert!(gpu.download(&buffer).unwrap() == words);
+}
+
+#[test]
+fn one_ring_is_loaded_once_by_many_threads() {
+    let Some(gpu) = backend() else { return };
+    let tables = tables(3);
+    let load = || gpu.load_ring(&tables).unwrap();
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(results[0], results[1]);
+    assert!(ids.iter().all(|id| *id == ids[0]));
 }
 
 #[test]

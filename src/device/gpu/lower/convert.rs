@@ -75,6 +75,7 @@ fn extend(to: &mut Lowering<'_>, (dst, src, own): (&View, &View, &View), digits:
         batch,
         targets: dst.limbs,
         first_poly: 0,
+        first_group: 0,
     };
     let slots = [slot(&dst.buffer)?, slot(&src.buffer)?, slot(&own.buffer)?];
     let groups = (1 << (to.log_n() - 2)) / EXTEND_THREADS;

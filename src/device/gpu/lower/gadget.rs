@@ -2,16 +2,13 @@
 
 use super::Lowering;
 use crate::device::buffer::{Buffer, View};
-use crate::device::gpu::catalog::Kernel;
+use crate::device::gpu::catalog::{GADGET_KEYS, Kernel};
 use crate::device::gpu::dispatch::slot;
 use crate::device::gpu::params::{AutomorphismParams, GadgetParams, Window};
 use crate::device::gpu::tables::Table;
 use crate::device::program::Basis;
 use crate::error::Result;
 use crate::units::GaloisElement;
-
-/// Key digits of one launch: as many as there are bindings.
-const KEYS: usize = 4;
 
 /// `Automorphism`.
 pub(super) fn automorphism(to: &mut Lowering<'_>, (dst, src): (&View, &View), element: GaloisElement) -> Result<()> {
@@ -32,7 +29,7 @@ pub(super) fn gadget_dot(
 ) -> Result<()> {
     let limbs = to.table(Table::KeyRows(basis.clone(), rows.clone()));
     let batch = dst.polys / 2;
-    for (group, keys) in (0..).step_by(KEYS).zip(key.chunks(KEYS)) {
+    for (group, keys) in (0..).step_by(GADGET_KEYS).zip(key.chunks(GADGET_KEYS)) {
         let params = GadgetParams {
             dst: dst.into(),
             digits: digits.into(),
@@ -42,7 +39,7 @@ pub(super) fn gadget_dot(
             first_poly: 0,
             batch,
             first_digit: group,
-            count: u32::try_from(keys.len()).expect("at most 4"),
+            count: u32::try_from(keys.len()).expect("at most GADGET_KEYS"),
         };
         let operands = [&dst.buffer, &digits.buffer].into_iter().chain(keys);
         let slots = operands.map(slot).collect::<Result<Vec<_>>>()?;
