@@ -89,9 +89,14 @@ impl Clear {
         }
     }
 
-    fn turn(&self, a: &ClearValue, steps: i32) -> Vec<Vec<Complex64>> {
-        let left = usize::try_from(i128::from(steps).rem_euclid(self.slots() as i128)).expect("below the slots");
-        let turned = |v: &Vec<Complex64>| [&v[left..], &v[..left]].concat();
+    fn turn(a: &ClearValue, steps: i32) -> Vec<Vec<Complex64>> {
+        // By the vector's own length, which is the slots' unless another evaluator made the value.
+        let turned = |v: &Vec<Complex64>| {
+            let left =
+                i128::from(steps).checked_rem_euclid(v.len() as i128).and_then(|left| usize::try_from(left).ok());
+            let (head, tail) = v.split_at(left.unwrap_or(0));
+            [tail, head].concat()
+        };
         a.vectors.iter().map(turned).collect()
     }
 }
@@ -190,13 +195,13 @@ impl Evaluator for Clear {
 
     fn rotate(&self, a: &ClearValue, steps: i32) -> Result<ClearValue> {
         self.has_rotation(steps)?;
-        Ok(ClearValue { at: self.plan.rotate(&a.at, steps)?, vectors: self.turn(a, steps) })
+        Ok(ClearValue { at: self.plan.rotate(&a.at, steps)?, vectors: Self::turn(a, steps) })
     }
 
     fn rotate_hoisted(&self, a: &ClearValue, steps: &[i32]) -> Result<Vec<ClearValue>> {
         steps.iter().try_for_each(|&step| self.has_rotation(step))?;
         let standing = self.plan.rotate_hoisted(&a.at, steps)?;
-        Ok(standing.into_iter().zip(steps).map(|(at, &step)| ClearValue { at, vectors: self.turn(a, step) }).collect())
+        Ok(standing.into_iter().zip(steps).map(|(at, &step)| ClearValue { at, vectors: Self::turn(a, step) }).collect())
     }
 
     fn conjugate(&self, a: &ClearValue) -> Result<ClearValue> {
@@ -238,6 +243,19 @@ mod tests {
         let want: Vec<Vec<_>> = (0..batch).map(|b| (0..SLOTS).map(|i| f(b, i)).collect()).collect();
         assert_eq!(got.vectors(), want);
         assert_eq!(Clear::new(SLOTS, Level(9)).level(got), Level(level));
+    }
+
+    #[test]
+    fn values_of_another_evaluator_do_not_index_out_of_bounds() -> Result<()> {
+        let (small, large, none) = (Clear::new(2, Level(2)), Clear::new(64, Level(2)), Clear::new(0, Level(2)));
+        let value = small.value(&[vec![Complex64::from(1.0), Complex64::from(2.0)]], Level(2))?;
+        assert_eq!(large.rotate(&value, 33)?.vectors()[0], [Complex64::from(2.0), Complex64::from(1.0)]);
+        let weights = large.encode_weights(&Matrix::new(1, 1, vec![1.0])?, Level(2))?;
+        large.combine(&value, &weights)?;
+        large.dot_plain(&[(&value, &large.encode(&[vec![]], Level(2))?)])?;
+        let empty = none.value(&[vec![]], Level(2))?;
+        none.rotate(&none.rotate_hoisted(&empty, &[3])?[0], -1)?;
+        Ok(())
     }
 
     #[test]

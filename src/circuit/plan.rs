@@ -139,7 +139,10 @@ impl Plan {
     /// The rotation `steps` modulo the slots: in `0..slots`.
     pub(super) fn normalise(&self, steps: i32) -> i32 {
         // Slots beyond i32 leave a negative rotation as it is: a key store normalises it again.
-        i64::try_from(self.slots).ok().and_then(|n| i32::try_from(i64::from(steps).rem_euclid(n)).ok()).unwrap_or(steps)
+        i64::try_from(self.slots)
+            .ok()
+            .and_then(|n| i32::try_from(i64::from(steps).checked_rem_euclid(n)?).ok())
+            .unwrap_or(steps)
     }
 
     fn count(&self, note: impl FnOnce(&mut PlanReport)) {
