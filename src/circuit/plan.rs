@@ -1,6 +1,7 @@
 //! The reading without values: levels, keys and cost of a circuit.
 
-use super::{Evaluator, Matrix, check_slots};
+use super::transform::{Schedule, steps};
+use super::{Evaluator, LinearTransform, Matrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -47,6 +48,13 @@ pub struct PlanValue {
 pub struct PlanWeights {
     rows: usize,
     columns: usize,
+    level: Level,
+}
+
+/// Level and order of an encoded linear map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanTransform {
+    schedule: Schedule,
     level: Level,
 }
 
@@ -206,6 +214,7 @@ impl Evaluator for Plan {
     type Value = PlanValue;
     type Plain = PlanValue;
     type Weights = PlanWeights;
+    type Transform = PlanTransform;
 
     fn slots(&self) -> usize {
         self.slots
@@ -351,6 +360,27 @@ impl Evaluator for Plan {
             report.conjugation = true;
         });
         Ok(*a)
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<PlanTransform> {
+        transform.check("encode_transform", self.slots, level)?;
+        if level > self.top {
+            return Err(Error::LevelTooHigh { op: "encode_transform", wanted: level.0, available: self.top.0 });
+        }
+        Ok(PlanTransform { schedule: transform.schedule().clone(), level })
+    }
+
+    fn transform(&self, a: &PlanValue, transform: &PlanTransform) -> Result<PlanValue> {
+        check_levels("transform", a.level, transform.level)?;
+        let out = self.rescale("transform", a.level, a.batch)?;
+        transform.schedule.babies.iter().for_each(|&j| self.note_rotation(steps(j), true));
+        transform.schedule.gaps().for_each(|gap| self.note_rotation(steps(gap), false));
+        let diagonals: usize = transform.schedule.groups.iter().map(|group| group.babies.len()).sum();
+        self.count(|report| {
+            report.plain_multiplications += diagonals;
+            report.additions += diagonals - 1;
+        });
+        Ok(out)
     }
 
     fn combine(&self, a: &PlanValue, weights: &PlanWeights) -> Result<PlanValue> {

@@ -1,8 +1,9 @@
 //! The server's side: arithmetic on ciphertexts, on a device.
 
+use super::chain::level_modulus;
 use super::ciphertext::{Ciphertext, HostCiphertext};
 use super::encoder::{Encoder, Plaintext};
-use super::parameters::{Parameters, level_modulus};
+use super::parameters::Parameters;
 use crate::circuit::Matrix;
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ use crate::units::{GaloisElement, Level, Shape};
 pub struct Evaluator {
     pub(super) parameters: Parameters,
     encoder: Encoder,
-    keys: KeySwitcher,
+    pub(super) keys: KeySwitcher,
 }
 
 /// A batch of encoded vectors on a device: weights, masks, biases. Not for secrets.
@@ -157,11 +158,11 @@ impl Evaluator {
 
     // --- checks -----------------------------------------------------------------------------
 
-    fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.owns(op, &a.parameters, a.device())
     }
 
-    fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
+    pub(super) fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
         if !parameters.is_same(&self.parameters) {
             return Err(Error::ParameterMismatch { op });
         }
@@ -171,7 +172,7 @@ impl Evaluator {
         Ok(())
     }
 
-    fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.mine(op, a)?;
         if a.components == 2 { Ok(()) } else { Err(Error::ComponentCount { op, expected: 2, got: a.components }) }
     }
@@ -455,12 +456,12 @@ impl Evaluator {
 
     // --- levels -----------------------------------------------------------------------------
 
-    fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
+    pub(super) fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
         level.0.checked_sub(1).map(Level).ok_or(Error::LevelExhausted { op, needed: 1, left: 0 })
     }
 
     /// Product of the primes that a rescale at `level` drops.
-    fn dropped(&self, level: Level) -> Result<f64> {
+    pub(super) fn dropped(&self, level: Level) -> Result<f64> {
         let limbs = |level| -> Result<usize> { Ok(self.parameters.limbs_at(level)?.0 as usize) };
         let range = limbs(self.next_level("rescale", level)?)?..limbs(level)?;
         Ok(level_modulus(&self.parameters.moduli()[range]))
