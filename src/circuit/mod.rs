@@ -11,11 +11,13 @@
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
 mod clear;
+mod dft;
 mod linear;
 mod plan;
 mod transform;
 
 pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
+pub use dft::{coefficients_from_slots, slots_from_coefficients};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
 pub use transform::LinearTransform;

@@ -182,7 +182,7 @@ impl LinearTransform {
         Ok(kept)
     }
 
-    /// Period of its inputs and outputs; vectors of any multiple of it are taken period by period.
+    /// Period of the diagonals. Indices `i + k` run over all slots: they are cyclic in the period where the input has it.
     pub fn period(&self) -> usize {
         self.period
     }
