@@ -8,7 +8,7 @@ use crate::circuit::Matrix;
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
-use crate::rlwe::{Digits, EvaluationKeys, KeySwitcher};
+use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeySwitcher};
 use crate::units::{GaloisElement, Level, Shape};
 
 /// Computes on ciphertexts with evaluation keys. Holds nothing secret.
@@ -416,6 +416,7 @@ impl Evaluator {
         if a.components != 3 {
             return Err(Error::ComponentCount { op: "relinearize", expected: 3, got: a.components });
         }
+        self.check_key(KeyId::Relinearization, a, || "relinearize".into(), Error::MissingRelinearizationKey)?;
         let head = a.poly.slice(0, 2 * a.batch())?;
         let digits = self.keys.decompose(&a.poly.slice(2 * a.batch(), a.batch())?)?;
         Ok((head, self.keys.relinearize(&digits)?))
@@ -539,8 +540,9 @@ impl Evaluator {
         self.pair("rotate", a)?;
         let log_n = self.parameters.log_n();
         let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::from_steps(s, log_n)).collect();
-        if let Some(at) = elements.iter().position(|&g| !self.keys.has_galois(g)) {
-            return Err(Error::MissingRotationKey { steps: steps[at] });
+        for (&element, &steps) in elements.iter().zip(steps).filter(|(g, _)| **g != GaloisElement::IDENTITY) {
+            let missing = Error::MissingRotationKey { steps };
+            self.check_key(KeyId::Galois(element), a, || format!("rotate by {steps}"), missing)?;
         }
         let digits = if elements.iter().all(|&g| g == GaloisElement::IDENTITY) {
             None
@@ -563,11 +565,31 @@ impl Evaluator {
     pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.pair("conjugate", a)?;
         let element = GaloisElement::conjugation(self.parameters.log_n());
-        if !self.keys.has_galois(element) {
-            return Err(Error::MissingConjugationKey);
-        }
+        self.check_key(KeyId::Galois(element), a, || "conjugate".into(), Error::MissingConjugationKey)?;
         let digits = self.keys.decompose(&a.poly.slice(a.batch(), a.batch())?)?;
         self.image(a, &digits, element)?.ok_or(Error::MissingConjugationKey)
+    }
+
+    /// A key must exist and reach up to the ciphertext's level.
+    pub(super) fn check_key(
+        &self,
+        id: KeyId,
+        a: &Ciphertext,
+        op: impl FnOnce() -> String,
+        missing: Error,
+    ) -> Result<()> {
+        let request = match &missing {
+            Error::MissingRelinearizationKey => "relinearization_at",
+            Error::MissingConjugationKey => "conjugation_at",
+            _ => "rotations_at",
+        };
+        let limbs = self.keys.limbs_of(id).ok_or(missing)?;
+        if a.limbs() <= limbs {
+            return Ok(());
+        }
+        let reaches = |level: &u32| self.parameters.limbs_at(Level(*level)).is_ok_and(|needed| needed <= limbs);
+        let made_for = (0..a.level.0).take_while(reaches).last().unwrap_or(0);
+        Err(Error::KeyLevelTooLow { op: op(), request, made_for, needed: a.level.0 })
     }
 
     fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {

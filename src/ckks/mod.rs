@@ -26,13 +26,15 @@ mod evaluator;
 mod parameters;
 mod precision;
 mod reading;
+mod request;
 mod transform;
 
 pub use bootstrap::{BootstrapSecret, Bootstrapping};
 pub use ciphertext::{Ciphertext, HostCiphertext};
-pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
+pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};
 pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
 pub use parameters::{Builder, Parameters, Security};
 pub use precision::Precision;
+pub use request::KeyRequest;
 pub use transform::DeviceTransform;

@@ -1,6 +1,6 @@
 //! Parameters from what the user wants: slots, levels, scale, security.
 
-use super::bootstrap::Bootstrapping;
+use super::bootstrap::{BootstrapSecret, Bootstrapping};
 use super::chain::Chain;
 use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
@@ -58,7 +58,7 @@ impl Security {
 #[derive(Clone, Debug)]
 pub struct Parameters(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     rlwe: rlwe::Parameters,
     embedding: Embedding,
@@ -130,6 +130,24 @@ impl Parameters {
     /// As [`Self::n13`].
     pub fn n16() -> Result<Self> {
         Self::builder().log_n(16).levels(20).scale_bits(56).build()
+    }
+
+    /// The sparse secret of bootstrapping, if there is one.
+    pub(super) fn encapsulation(&self) -> Option<rlwe::Encapsulation> {
+        match self.0.bootstrapping?.secret {
+            BootstrapSecret::Dense => None,
+            BootstrapSecret::Encapsulated { weight, special } => {
+                let base = self.0.limbs_at[0];
+                Some(rlwe::Encapsulation { weight, base, special: LimbCount(special) })
+            }
+        }
+    }
+
+    /// The same primes where the scale of `level` is another one: what EvalMod ends at is not the application's scale.
+    pub(super) fn with_scale_at(&self, level: Level, scale: f64) -> Self {
+        let mut scale_at = self.0.scale_at.clone();
+        scale_at[level.0 as usize] = scale;
+        Self(Arc::new(Inner { scale_at, ..(*self.0).clone() }))
     }
 
     /// Ring dimension.

@@ -6,6 +6,7 @@ use super::parameters::Parameters;
 use crate::circuit::{LinearTransform, Schedule, steps};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, RnsPoly};
+use crate::rlwe::KeyId;
 use crate::units::{GaloisElement, Level};
 
 /// A linear map on a device, encoded for one level.
@@ -87,10 +88,9 @@ impl Evaluator {
         let element = |step: usize| GaloisElement::from_steps(steps(step), self.parameters.log_n());
         let missing = |step: usize| Error::MissingRotationKey { steps: steps(step) };
         let Schedule { babies, groups } = &transform.schedule;
-        if let Some(step) =
-            babies.iter().copied().chain(transform.schedule.gaps()).find(|&s| !self.keys.has_galois(element(s)))
-        {
-            return Err(missing(step));
+        for step in babies.iter().copied().chain(transform.schedule.gaps()) {
+            let op = || format!("rotate by {step} in a transform");
+            self.check_key(KeyId::Galois(element(step)), a, op, missing(step))?;
         }
 
         let (batch, limbs) = (a.batch(), a.poly.limbs());
