@@ -13,10 +13,13 @@
 mod clear;
 mod linear;
 mod plan;
+mod polynomial;
+mod schedule;
 
 pub use clear::{Clear, ClearValue, ClearWeights};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
+pub use polynomial::{Basis, Polynomial};
 
 use crate::error::Result;
 use crate::units::{Level, LogN};
@@ -164,6 +167,28 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::LevelExhausted`], [`crate::Error::ShapeMismatch`] for no terms, mismatched levels or batches.
     fn dot_plain(&self, terms: &[(&Self::Value, &Self::Plain)]) -> Result<Self::Value>;
+    /// `sum_i a_i * b_i + sum_j c_j * x_j` at exactly `level`: one relinearization and one rescaling for the whole sum.
+    ///
+    /// The factors of products stand one level above `level`; a value that meets a scalar at any level above, where it
+    /// costs nothing to come down. Scalars that are exactly zero take no part.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelMismatch`] for factors at other levels, [`crate::Error::LevelTooHigh`] for a value that is not
+    /// above `level`; [`crate::Error::BadValue`], naming the scalar; [`crate::Error::ShapeMismatch`] for other batches, or for a
+    /// sum without a product and without a scalar that is not zero; keys as [`Self::mul`].
+    fn dot(
+        &self,
+        products: &[(&Self::Value, &Self::Value)],
+        terms: &[(&Self::Value, f64)],
+        level: Level,
+    ) -> Result<Self::Value>;
+    /// `sum_j c_j * x_j` at exactly `level`, rescaled once: [`Self::dot`] without products.
+    ///
+    /// # Errors
+    /// As [`Self::dot`].
+    fn dot_scalars(&self, terms: &[(&Self::Value, f64)], level: Level) -> Result<Self::Value> {
+        self.dot(&[], terms, level)
+    }
     /// Rotates every vector to the left by `steps`: slot `i` becomes old slot `i + steps`, cyclically.
     ///
     /// # Errors

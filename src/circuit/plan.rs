@@ -73,10 +73,12 @@ pub struct PlanReport {
     pub conjugation: bool,
     /// Additions and subtractions of values, plaintexts and scalars.
     pub additions: usize,
-    /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] is one.
+    /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] or [`Evaluator::dot`] is one.
     pub plain_multiplications: usize,
-    /// Products of two values, squares among them; each relinearizes once.
+    /// Products of two values, squares among them.
     pub multiplications: usize,
+    /// Relinearizations: one for every [`Evaluator::mul`], one for all the products of an [`Evaluator::dot`].
+    pub relinearizations: usize,
     /// Rotations that decompose their operand.
     pub single_rotations: usize,
     /// Rotations that share a decomposition.
@@ -102,6 +104,7 @@ impl fmt::Display for PlanReport {
             "multiplications        {} ciphertext, {} plain",
             self.multiplications, self.plain_multiplications
         )?;
+        writeln!(f, "relinearizations       {}", self.relinearizations)?;
         writeln!(f, "combines               {}", self.combines)?;
         writeln!(f, "additions              {}", self.additions)?;
         writeln!(f, "conjugations           {}", self.conjugations)?;
@@ -302,6 +305,7 @@ impl Evaluator for Plan {
         let out = self.rescale("mul", a.level, a.batch)?;
         self.count(|report| {
             report.multiplications += 1;
+            report.relinearizations += 1;
             report.relinearization = true;
         });
         Ok(out)
@@ -311,6 +315,7 @@ impl Evaluator for Plan {
         let out = self.rescale("square", a.level, a.batch)?;
         self.count(|report| {
             report.multiplications += 1;
+            report.relinearizations += 1;
             report.relinearization = true;
         });
         Ok(out)
@@ -329,6 +334,43 @@ impl Evaluator for Plan {
         self.count(|report| {
             report.plain_multiplications += terms.len();
             report.additions += terms.len() - 1;
+        });
+        Ok(out)
+    }
+
+    fn dot(
+        &self,
+        products: &[(&PlanValue, &PlanValue)],
+        terms: &[(&PlanValue, f64)],
+        level: Level,
+    ) -> Result<PlanValue> {
+        if let Some(index) = terms.iter().position(|(_, c)| !c.is_finite()) {
+            return Err(Error::BadValue { index, reason: "not a finite number" });
+        }
+        let scaled: Vec<_> = terms.iter().filter(|(_, c)| *c != 0.0).map(|(x, _)| *x).collect();
+        let Some(first) = products.first().map(|(a, _)| *a).or(scaled.first().copied()) else {
+            let (expected, got) = ("a product, or a scalar that is not zero".into(), "none".into());
+            return Err(Error::ShapeMismatch { op: "dot", expected, got });
+        };
+        let above = Level(level.0.saturating_add(1));
+        for (a, b) in products {
+            check_pair("dot", a, b)?;
+            check_levels("dot", above, a.level)?;
+            check_batch("dot", first.batch, a.batch)?;
+        }
+        for x in &scaled {
+            if above > x.level {
+                return Err(Error::LevelTooHigh { op: "dot", wanted: above.0, available: x.level.0 });
+            }
+            check_batch("dot", first.batch, x.batch)?;
+        }
+        let out = self.rescale("dot", above, first.batch)?;
+        self.count(|report| {
+            report.multiplications += products.len();
+            report.plain_multiplications += scaled.len();
+            report.additions += products.len() + scaled.len() - 1;
+            report.relinearizations += usize::from(!products.is_empty());
+            report.relinearization |= !products.is_empty();
         });
         Ok(out)
     }
@@ -398,6 +440,7 @@ mod tests {
                 additions: 4,
                 plain_multiplications: 3,
                 multiplications: 1,
+                relinearizations: 1,
                 single_rotations: 1,
                 hoisted_rotations: 3,
                 conjugations: 1,

@@ -62,7 +62,7 @@ impl DevicePlaintext {
 }
 
 /// Smallest integer that may stand for 1 in [`Evaluator::drop_to`]: its rounding is off by less than `2^-21`.
-const MIN_FACTOR: f64 = (1 << 20) as f64;
+pub(super) const MIN_FACTOR: f64 = (1 << 20) as f64;
 
 /// Scales that differ by less than this, relatively, are one scale: 64-bit rounding along a chain of operations.
 const SCALE_TOLERANCE: f64 = 1e-12;
@@ -157,7 +157,7 @@ impl Evaluator {
 
     // --- checks -----------------------------------------------------------------------------
 
-    fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.owns(op, &a.parameters, a.device())
     }
 
@@ -171,7 +171,7 @@ impl Evaluator {
         Ok(())
     }
 
-    fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.mine(op, a)?;
         if a.components == 2 { Ok(()) } else { Err(Error::ComponentCount { op, expected: 2, got: a.components }) }
     }
@@ -184,7 +184,7 @@ impl Evaluator {
         }
     }
 
-    fn same_batch(op: &'static str, a: u32, b: u32) -> Result<()> {
+    pub(super) fn same_batch(op: &'static str, a: u32, b: u32) -> Result<()> {
         if a == b {
             Ok(())
         } else {
@@ -386,7 +386,7 @@ impl Evaluator {
         self.tensor("multiply", a, b)
     }
 
-    fn tensor(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+    pub(super) fn tensor(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
         self.pair(op, a)?;
         self.pair(op, b)?;
         Self::same_batch(op, a.batch(), b.batch())?;
@@ -410,7 +410,7 @@ impl Evaluator {
     }
 
     /// The first two components, and `P` times what the third becomes, over the extended basis.
-    fn relinearize_extended(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
+    pub(super) fn relinearize_extended(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
         self.mine("relinearize", a)?;
         if a.components != 3 {
             return Err(Error::ComponentCount { op: "relinearize", expected: 3, got: a.components });
@@ -434,15 +434,19 @@ impl Evaluator {
     }
 
     fn product(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
-        let level = self.next_level(op, a.level.min(b.level))?;
-        let product = self.tensor(op, a, b)?;
-        let (head, switched) = self.relinearize_extended(&product)?;
+        self.relinearize_and_rescale(op, &self.tensor(op, a, b)?)
+    }
+
+    /// From three components to two, one level down, in one division.
+    pub(super) fn relinearize_and_rescale(&self, op: &'static str, product: &Ciphertext) -> Result<Ciphertext> {
+        let level = self.next_level(op, product.level)?;
+        let (head, switched) = self.relinearize_extended(product)?;
         let special = self.parameters.rlwe().special();
         let raised =
             head.mul_product(&self.parameters.rlwe().extended(head.limbs()).slice(head.limbs().0, special.0))?;
         let poly = switched.accumulate_head(&raised)?.mod_down(self.parameters.limbs_at(level)?)?;
         let scale = product.scale / self.dropped(product.level)?;
-        Ok(Ciphertext { poly, components: 2, level, scale, ..product })
+        Ok(Ciphertext { poly, components: 2, level, scale, ..product.clone() })
     }
 
     /// `a * a`, as [`Self::mul`].
@@ -460,7 +464,7 @@ impl Evaluator {
     }
 
     /// Product of the primes that a rescale at `level` drops.
-    fn dropped(&self, level: Level) -> Result<f64> {
+    pub(super) fn dropped(&self, level: Level) -> Result<f64> {
         let limbs = |level| -> Result<usize> { Ok(self.parameters.limbs_at(level)?.0 as usize) };
         let range = limbs(self.next_level("rescale", level)?)?..limbs(level)?;
         Ok(level_modulus(&self.parameters.moduli()[range]))

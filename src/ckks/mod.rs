@@ -19,6 +19,7 @@
 
 mod ciphertext;
 mod client;
+mod dot;
 mod encoder;
 mod evaluator;
 mod parameters;

@@ -113,6 +113,18 @@ impl circuit::Evaluator for Evaluator {
         self.settle("dot_plain", &self.dot_plain(terms)?)
     }
 
+    fn dot(
+        &self,
+        products: &[(&Ciphertext, &Ciphertext)],
+        terms: &[(&Ciphertext, f64)],
+        level: Level,
+    ) -> Result<Ciphertext> {
+        for factor in products.iter().flat_map(|(a, b)| [a, b]) {
+            Self::encoded_for("dot", factor, Level(level.0.saturating_add(1)))?;
+        }
+        self.dot(products, terms, level)
+    }
+
     fn rotate(&self, a: &Ciphertext, steps: i32) -> Result<Ciphertext> {
         self.rotate(a, steps)
     }
