@@ -307,8 +307,8 @@ impl Builder {
         self
     }
 
-    /// Adds the levels above the application's that refreshing needs. The headroom of level 0 is then
-    /// [`Bootstrapping::ratio_bits`].
+    /// Adds the levels above the application's that refreshing needs. Level 0 then has a modulus of
+    /// [`Bootstrapping::scale_bits`] bits, whatever the headroom.
     pub fn bootstrapping(mut self, bootstrapping: Bootstrapping) -> Self {
         self.bootstrapping = Some(bootstrapping);
         self

@@ -16,6 +16,8 @@ use crate::units::Level;
 #[derive(Clone, Debug)]
 pub struct Bootstrapper {
     parameters: Parameters,
+    /// Where SlotToCoeff happens: at level 0 the scale is that of the wanted ratio.
+    lowered: Parameters,
     /// Where the raised ciphertext lives: at the application's top level the scale is EvalMod's.
     raised: Parameters,
     settings: Bootstrapping,
@@ -51,7 +53,8 @@ impl Bootstrapper {
         let above = Level(application.0 + 1);
         let end = parameters.scale_at(above)?.powi(2) / parameters.dropped_at(above)?;
         let base = parameters.dropped_at(Level(0))?;
-        let (bottom, raised) = (parameters.scale_at(Level(0))?, parameters.scale_at(parameters.top_level())?);
+        let bottom = base * (-f64::from(settings.ratio_bits)).exp2();
+        let raised = parameters.scale_at(parameters.top_level())?;
         // Coefficients x q_0 of the raised ciphertext become slots x / R; the trace adds N/2 / slots equal parts, the sum of a number and its
         // conjugate two.
         let half_width = f64::from(settings.range) + 0.5;
@@ -60,6 +63,7 @@ impl Bootstrapper {
         // EvalMod's result times its scale is the fraction of q_0 that the message was, at the application's scale.
         let amplitude = parameters.scale_at(application)? / end * (base / bottom);
         Ok(Self {
+            lowered: parameters.with_scale_at(Level(0), bottom),
             raised: parameters.with_scale_at(application, end),
             parameters: parameters.clone(),
             settings,
@@ -123,10 +127,11 @@ impl Bootstrapper {
             return Err(Error::ParameterMismatch { op: "Bootstrapper::prepare" });
         }
         let high = evaluator.with_parameters(&self.raised);
-        let low = evaluator.with_parameters(&self.parameters);
+        let low = evaluator.with_parameters(&self.lowered);
         Ok(PreparedBootstrapper {
             slots_to_coefficients: encoded(&low, &self.slots_to_coefficients, self.input_level())?,
             coefficients_to_slots: encoded(&high, &self.coefficients_to_slots, self.raised.top_level())?,
+            application: evaluator.with_parameters(&self.parameters),
             low,
             high,
             circuit: self.clone(),
@@ -165,6 +170,7 @@ fn apply<E: circuit::Evaluator>(eval: &E, x: &E::Value, maps: &[E::Transform]) -
 #[derive(Debug)]
 pub struct PreparedBootstrapper {
     circuit: Bootstrapper,
+    application: Evaluator,
     low: Evaluator,
     high: Evaluator,
     slots_to_coefficients: Vec<DeviceTransform>,
@@ -194,7 +200,7 @@ impl PreparedBootstrapper {
         if a.level() < input {
             return Err(Error::LevelExhausted { op: "refresh", needed: input.0, left: a.level().0 });
         }
-        let a = self.low.drop_to(a, input)?;
+        let a = Ciphertext { parameters: self.circuit.lowered.clone(), ..self.application.drop_to(a, input)? };
         let message = apply(&self.low, &a, &self.slots_to_coefficients)?;
         let raised = self.high.raise(&message)?;
         let refreshed = self.circuit.reduce(&self.high, &raised, &self.coefficients_to_slots)?;
