@@ -180,3 +180,24 @@ fn wishes_beyond_the_chain_are_errors() {
     let made = keys.evaluation_keys(&KeyRequest::from(&plan.report())).unwrap();
     assert!(made.iter().all(|(_, key)| key.limbs() == p.rlwe().chain()) && made.len() == 1);
 }
+
+#[test]
+fn seeds_are_expanded_on_the_device_to_the_same_words() {
+    let p = parameters();
+    let mut keys = generator(&p);
+    let made = keys.evaluation_keys(&KeyRequest::new()).unwrap();
+    let vectors: Vec<_> = (0..3).map(|salt| Inputs::new(salt).complex(p.slots())).collect();
+    for level in [0, 2, 4] {
+        let seeded = keys.encryptor().encrypt_complex(&vectors, Level(level)).unwrap();
+        for device in devices() {
+            let (device, log) = device.recorded();
+            let eval = Evaluator::new(&p, &device, &made).unwrap();
+            let loaded = eval.load(&seeded).unwrap();
+            let back = loaded.to_host().unwrap();
+            // The digest is of the words, which the host expands for one of them.
+            assert_eq!(back.digest(), seeded.digest(), "{}", device.name());
+            assert!(2 * seeded.bytes() <= back.bytes() + 64);
+            assert_eq!(log.take(), [format!("uniform 3x{}", loaded.limbs().0)]);
+        }
+    }
+}

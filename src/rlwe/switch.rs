@@ -5,7 +5,7 @@ use super::{Gadget, Parameters};
 use crate::device::{Buffer, Op};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
-use crate::units::{GaloisElement, LimbCount, Shape};
+use crate::units::{GaloisElement, LimbCount};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,10 +18,7 @@ struct DeviceKey {
 
 fn load(ring: &Ring, keys: &EvaluationKeys) -> Result<BTreeMap<KeyId, DeviceKey>> {
     let load = |(id, key): (KeyId, &Arc<super::SwitchingKey>)| {
-        let gadget = key.gadget().clone();
-        let shape = Shape { batch: 2, limbs: gadget.basis().limbs(), log_n: ring.log_n().get() };
-        let digits = (0..key.digits()).map(|d| ring.device().upload(shape, &key.expand_digit(d, keys.parameters())));
-        Ok((id, DeviceKey { gadget, digits: digits.collect::<Result<_>>()? }))
+        Ok((id, DeviceKey { gadget: key.gadget().clone(), digits: key.load(ring)? }))
     };
     keys.iter().map(load).collect()
 }
