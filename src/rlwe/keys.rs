@@ -65,6 +65,11 @@ impl SwitchingKey {
         self.digits.iter().map(HostPair::bytes).sum()
     }
 
+    /// Bytes on a device, where the uniform halves are expanded.
+    pub fn device_bytes(&self) -> u64 {
+        self.digits.iter().map(|pair| 8 * pair.c0.len() as u64).sum()
+    }
+
     /// `[b_d, a_d]` of every digit on a device, over the gadget's basis; the uniform halves are expanded there.
     pub(super) fn load(&self, ring: &Ring) -> Result<Arc<[Buffer]>> {
         let basis = self.gadget.basis();

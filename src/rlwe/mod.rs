@@ -15,12 +15,14 @@ pub mod encrypt;
 mod gadget;
 pub mod keys;
 pub mod secret;
+mod store;
 pub mod switch;
 
 pub use encrypt::{HostPair, PublicKey};
 pub use gadget::Gadget;
 pub use keys::{EvaluationKeys, KeyId, SwitchingKey};
 pub use secret::SecretKey;
+pub use store::KeyStatistics;
 pub use switch::{Digits, KeySwitcher};
 
 use crate::device::{Basis, Digit};
