@@ -32,8 +32,14 @@ impl Recorded {
         let (device, log) = device.recorded();
         let eval = Evaluator::new(&p, &device, &evaluation).unwrap();
         let a = eval.load(&keys.encryptor().encrypt_real(&vec![vec![0.5]; batch]).unwrap()).unwrap();
+        // Keys come to the device on their first use: half of their words are made there.
+        let product = eval.multiply(&a, &a).unwrap();
+        eval.relinearize(&product).unwrap();
+        eval.rotate_hoisted(&a, &[1, 2, 4]).unwrap();
+        eval.conjugate(&a).unwrap();
         device.flush().unwrap();
-        log.take();
+        let expansions = log.take().into_iter().filter(|op| op == "uniform 1x7").count();
+        assert_eq!(expansions, 5 * 3, "five keys of three digits");
         Self { eval, log, a }
     }
 

@@ -7,7 +7,7 @@ use crate::circuit::Matrix;
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
 use crate::ring::{Coefficient, Evaluation, Ring, RnsPoly};
-use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeySwitcher};
+use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeyStatistics, KeySwitcher};
 use crate::units::{GaloisElement, Level, Shape};
 use std::sync::Arc;
 
@@ -69,11 +69,27 @@ pub(super) const MIN_FACTOR: f64 = (1 << 20) as f64;
 const SCALE_TOLERANCE: f64 = 1e-12;
 
 impl Evaluator {
-    /// An evaluator on a device, with the keys brought there.
+    /// An evaluator on a device. Each key is brought there when it is first used, and stays.
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`] for keys of other parameters; out of memory.
     pub fn new(parameters: &Parameters, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
+        Self::with_key_memory(parameters, device, keys, u64::MAX)
+    }
+
+    /// As [`Self::new`] with at most `bytes` bytes of keys on the device: the least recently used make room for the next. The
+    /// results are the same bits.
+    ///
+    /// # Cost
+    /// A key that comes back has half its words uploaded and half expanded again.
+    /// # Errors
+    /// [`Error::KeyMemoryTooSmall`] where not even the largest key would fit; others as [`Self::new`].
+    pub fn with_key_memory(
+        parameters: &Parameters,
+        device: &Device,
+        keys: &EvaluationKeys,
+        bytes: u64,
+    ) -> Result<Self> {
         if !keys.parameters().is_same(parameters.rlwe()) {
             return Err(Error::ParameterMismatch { op: "Evaluator::new" });
         }
@@ -81,7 +97,7 @@ impl Evaluator {
         Ok(Self {
             parameters: parameters.clone(),
             encoder: Encoder::new(parameters),
-            keys: Arc::new(KeySwitcher::new(&ring, keys)?),
+            keys: Arc::new(KeySwitcher::with_key_memory(&ring, keys, bytes)?),
         })
     }
 
@@ -99,6 +115,11 @@ impl Evaluator {
     /// Where it computes.
     pub fn device(&self) -> &Device {
         self.keys.ring().device()
+    }
+
+    /// Device memory of the keys, loads and evictions so far.
+    pub fn key_statistics(&self) -> KeyStatistics {
+        self.keys.key_statistics()
     }
 
     /// Brings a client's ciphertext to the device.
