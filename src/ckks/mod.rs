@@ -24,7 +24,9 @@ mod evaluator;
 mod parameters;
 mod precision;
 mod reading;
+mod wire;
 
+pub use crate::rlwe::wire::Limits;
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
 pub use encoder::{Encoder, Plaintext};

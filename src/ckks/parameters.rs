@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below, ntt_primes_near};
 use crate::rlwe;
 use crate::units::{Level, LimbCount, LogN};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bits of classical security, for a uniform ternary secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +50,12 @@ impl Security {
         }];
         (max > 0).then_some(max)
     }
+
+    /// The strongest row of the table that a modulus of `log_qp` bits meets.
+    pub fn of(log_n: LogN, log_qp: f64) -> Option<Self> {
+        let fits = |s: &Self| s.max_log_qp(log_n).is_some_and(|max| log_qp <= f64::from(max));
+        [Self::Bits256, Self::Bits192, Self::Bits128].into_iter().find(fits)
+    }
 }
 
 /// A parameter set: ring, modulus chain, scales, special primes. Cloning shares it.
@@ -65,6 +71,8 @@ struct Inner {
     /// Scale of each level.
     scale_at: Vec<f64>,
     scale_bits: u32,
+    /// Made when first asked for.
+    fingerprint: OnceLock<[u8; 32]>,
 }
 
 /// What the user wants of [`Parameters`].
@@ -156,6 +164,16 @@ impl Parameters {
         self.0.scale_at.get(level.0 as usize).copied().ok_or_else(|| self.too_high("scale_at", level))
     }
 
+    /// Limbs alive at every level, from level 0.
+    pub(super) fn limb_counts(&self) -> &[LimbCount] {
+        &self.0.limbs_at
+    }
+
+    /// The scale of every level, from level 0.
+    pub(super) fn scales(&self) -> &[f64] {
+        &self.0.scale_at
+    }
+
     fn too_high(&self, op: &'static str, level: Level) -> Error {
         Error::LevelTooHigh { op, wanted: level.0, available: self.max_level().0 }
     }
@@ -192,8 +210,7 @@ impl Parameters {
 
     /// The strongest row of the security table that the parameters meet; `None` for a toy.
     pub fn security(&self) -> Option<Security> {
-        let fits = |s: &Security| s.max_log_qp(self.log_n()).is_some_and(|max| self.log_qp() <= f64::from(max));
-        [Security::Bits256, Security::Bits192, Security::Bits128].into_iter().find(fits)
+        Security::of(self.log_n(), self.log_qp())
     }
 
     /// The ring-level set-up.
@@ -205,9 +222,25 @@ impl Parameters {
         &self.0.embedding
     }
 
+    /// SHA-256 of everything that defines the set: equal for equal sets, wherever they were built or read.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        self.0.fingerprint.get_or_init(|| super::wire::fingerprint(self))
+    }
+
     /// Whether both are one parameter set.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0) || self.fingerprint() == other.fingerprint()
+    }
+
+    /// A set from its parts, which the caller has checked.
+    pub(super) fn from_parts(
+        rlwe: rlwe::Parameters,
+        limbs_at: Vec<LimbCount>,
+        scale_at: Vec<f64>,
+        scale_bits: u32,
+    ) -> Self {
+        let embedding = Embedding::new(rlwe.tables().log_n());
+        Self(Arc::new(Inner { rlwe, embedding, limbs_at, scale_at, scale_bits, fingerprint: OnceLock::new() }))
     }
 }
 
@@ -356,13 +389,8 @@ impl Builder {
         };
         let moduli: Vec<u32> = chain.moduli.iter().chain(&special).copied().collect();
         let tables = Arc::new(RingTables::new(log_n, &moduli)?);
-        Ok(Parameters(Arc::new(Inner {
-            rlwe: rlwe::Parameters::new(tables, LimbCount(limbs), size)?,
-            embedding: Embedding::new(log_n),
-            limbs_at: chain.limbs_at,
-            scale_at: chain.scale_at,
-            scale_bits: self.scale_bits,
-        })))
+        let rlwe = rlwe::Parameters::new(tables, LimbCount(limbs), size)?;
+        Ok(Parameters::from_parts(rlwe, chain.limbs_at, chain.scale_at, self.scale_bits))
     }
 }
 

@@ -74,8 +74,18 @@ impl PublicKey {
         let parameters = secret.parameters().clone();
         let zero = vec![0; parameters.chain().0 as usize * parameters.tables().log_n().degree()];
         let pair = secret.encrypt(&zero, 1, parameters.chain(), rng);
-        let a = pair.expand_c1(&parameters);
-        Self { parameters, pair, a }
+        Self::from_pair(&parameters, pair)
+    }
+
+    /// The key that is this pair.
+    pub(super) fn from_pair(parameters: &Parameters, pair: HostPair) -> Self {
+        let a = pair.expand_c1(parameters);
+        Self { parameters: parameters.clone(), pair, a }
+    }
+
+    /// The pair that it is.
+    pub(super) fn pair(&self) -> &HostPair {
+        &self.pair
     }
 
     /// The parameters it was made for.

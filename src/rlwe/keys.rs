@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// over every prime, where `g_d` is `P` modulo the digit's primes and 0 modulo the others. The uniform halves are seeds.
 #[derive(Clone, Debug)]
 pub struct SwitchingKey {
-    digits: Vec<HostPair>,
+    pub(super) digits: Vec<HostPair>,
 }
 
 impl SwitchingKey {
@@ -62,9 +62,9 @@ impl SwitchingKey {
 /// The keys that a server needs: relinearization and automorphisms. Nothing in them is secret.
 #[derive(Clone, Debug)]
 pub struct EvaluationKeys {
-    parameters: Parameters,
-    relinearization: Option<SwitchingKey>,
-    galois: BTreeMap<GaloisElement, SwitchingKey>,
+    pub(super) parameters: Parameters,
+    pub(super) relinearization: Option<SwitchingKey>,
+    pub(super) galois: BTreeMap<GaloisElement, SwitchingKey>,
 }
 
 impl EvaluationKeys {

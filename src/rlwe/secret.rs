@@ -24,8 +24,19 @@ impl SecretKey {
     pub fn generate(parameters: &Parameters, rng: &mut Csprng) -> Self {
         let mut coefficients = Zeroizing::new(vec![0; parameters.tables().log_n().degree()]);
         rng.ternary(&mut coefficients);
-        let primes = parameters.tables().primes();
-        Self { parameters: parameters.clone(), words: small_to_evaluation(&coefficients, primes) }
+        Self::from_coefficients(parameters, &coefficients)
+    }
+
+    /// The secret with these coefficients, each -1, 0 or 1.
+    pub(super) fn from_coefficients(parameters: &Parameters, coefficients: &[i32]) -> Self {
+        Self { parameters: parameters.clone(), words: small_to_evaluation(coefficients, parameters.tables().primes()) }
+    }
+
+    /// The coefficients modulo the first prime.
+    pub(super) fn coefficients(&self) -> Zeroizing<Vec<u32>> {
+        let mut words = Zeroizing::new(self.limb(0).to_vec());
+        self.parameters.tables().primes()[0].inverse(&mut words);
+        words
     }
 
     /// The parameters it was made for.

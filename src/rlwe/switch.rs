@@ -56,7 +56,7 @@ impl KeySwitcher {
     /// [`Error::ParameterMismatch`] for keys of another ring; out of memory.
     pub fn new(ring: &Ring, keys: &EvaluationKeys) -> Result<Self> {
         let parameters = keys.parameters().clone();
-        if !Arc::ptr_eq(parameters.tables(), ring.tables()) {
+        if parameters.tables() != ring.tables() {
             return Err(Error::ParameterMismatch { op: "KeySwitcher::new" });
         }
         Ok(Self { ring: ring.clone(), keys: DeviceKeys::upload(ring, keys)?, parameters })
