@@ -1,6 +1,6 @@
 //! The reading in the clear: the values a circuit should have.
 
-use super::{Evaluator, Matrix, Plan, PlanReport, PlanValue, PlanWeights};
+use super::{Evaluator, LinearTransform, Matrix, Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -48,6 +48,13 @@ impl ClearValue {
 pub struct ClearWeights {
     matrix: Matrix,
     at: PlanWeights,
+}
+
+/// A linear map at a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearTransform {
+    transform: LinearTransform,
+    at: PlanTransform,
 }
 
 impl Clear {
@@ -115,6 +122,7 @@ impl Evaluator for Clear {
     type Value = ClearValue;
     type Plain = ClearValue;
     type Weights = ClearWeights;
+    type Transform = ClearTransform;
 
     fn slots(&self) -> usize {
         self.plan.slots()
@@ -209,6 +217,16 @@ impl Evaluator for Clear {
             return Err(Error::MissingConjugationKey);
         }
         Ok(ClearValue { at: self.plan.conjugate(&a.at)?, vectors: map(&a.vectors, |z| z.conj()) })
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<ClearTransform> {
+        Ok(ClearTransform { at: self.plan.encode_transform(transform, level)?, transform: transform.clone() })
+    }
+
+    fn transform(&self, a: &ClearValue, transform: &ClearTransform) -> Result<ClearValue> {
+        transform.transform.rotations().iter().try_for_each(|&step| self.has_rotation(step))?;
+        let at = self.plan.transform(&a.at, &transform.at)?;
+        Ok(ClearValue { at, vectors: a.vectors.iter().map(|v| transform.transform.apply_clear(v)).collect() })
     }
 
     fn combine(&self, a: &ClearValue, weights: &ClearWeights) -> Result<ClearValue> {

@@ -11,12 +11,17 @@
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
 mod clear;
+mod dft;
 mod linear;
 mod plan;
+mod transform;
 
-pub use clear::{Clear, ClearValue, ClearWeights};
+pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
+pub use dft::{coefficients_from_slots, slots_from_coefficients};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
-pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
+pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
+pub use transform::LinearTransform;
+pub(crate) use transform::{Group, Schedule, steps};
 
 use crate::error::Result;
 use crate::units::{Level, LogN};
@@ -91,6 +96,8 @@ pub trait Evaluator {
     type Plain;
     /// A known matrix, encoded for one level, for [`Self::combine`].
     type Weights;
+    /// A linear map, encoded for one level, for [`Self::transform`].
+    type Transform;
 
     /// Entries of every vector.
     fn slots(&self) -> usize;
@@ -179,6 +186,19 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::MissingConjugationKey`].
     fn conjugate(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// Encodes a linear map for [`Self::transform`] on values at `level`.
+    ///
+    /// # Errors
+    /// [`crate::Error::ShapeMismatch`] when its period does not divide the slots; [`crate::Error::LevelExhausted`] or
+    /// [`crate::Error::LevelTooHigh`]; [`crate::Error::BadValue`] for entries too large for the modulus.
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<Self::Transform>;
+    /// `y[i] = sum_k d_k[i] x[i + k]` for every vector; one level, rescaled once.
+    ///
+    /// # Cost
+    /// For `D` diagonals in `b` baby steps: `b - 1` hoisted rotations, `D / b - 1` single ones, `D` plain multiplications.
+    /// # Errors
+    /// [`crate::Error::MissingRotationKey`]; [`crate::Error::LevelMismatch`] when `a` is not at the level of the encoding.
+    fn transform(&self, a: &Self::Value, transform: &Self::Transform) -> Result<Self::Value>;
     /// Mixes the vectors of the batch: vector `o` of the result is `sum_i w[o][i] * vector i`; one level, no rotation.
     /// The batch becomes the number of the matrix's rows.
     ///

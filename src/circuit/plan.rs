@@ -1,11 +1,12 @@
 //! The reading without values: levels, keys and cost of a circuit.
 
-use super::{Evaluator, Matrix, check_slots};
+use super::transform::{Schedule, steps};
+use super::{Evaluator, LinearTransform, Matrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Where inputs of a plan stand: higher than any chain, so that no circuit runs out of levels.
@@ -50,10 +51,20 @@ pub struct PlanWeights {
     level: Level,
 }
 
+/// Level and order of an encoded linear map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanTransform {
+    schedule: Schedule,
+    level: Level,
+}
+
 #[derive(Debug)]
 struct Record {
     lowest: Level,
-    steps: BTreeSet<i32>,
+    /// Highest level at which each rotation is used.
+    steps: BTreeMap<i32, Level>,
+    relinearization: Option<Level>,
+    conjugation: Option<Level>,
     report: PlanReport,
 }
 
@@ -67,10 +78,16 @@ pub struct PlanReport {
     pub depth: u32,
     /// Rotation steps that need a key: sorted, each in `1..slots`.
     pub rotations: Vec<i32>,
+    /// For each of them, levels between the highest input and its highest use: a key made for that level serves every use.
+    pub rotation_depths: Vec<u32>,
     /// Whether a relinearization key is needed.
     pub relinearization: bool,
+    /// Levels between the highest input and its highest use; 0 without one.
+    pub relinearization_depth: u32,
     /// Whether a conjugation key is needed.
     pub conjugation: bool,
+    /// Levels between the highest input and its highest use; 0 without one.
+    pub conjugation_depth: u32,
     /// Additions and subtractions of values, plaintexts and scalars.
     pub additions: usize,
     /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] is one.
@@ -91,11 +108,13 @@ pub struct PlanReport {
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let needed = |key| if key { "needed" } else { "not needed" };
+        let needed =
+            |key, depth| if key { format!("needed, first at depth {depth}") } else { String::from("not needed") };
         writeln!(f, "depth                  {} level(s)", self.depth)?;
         writeln!(f, "rotation keys          {} {:?}", self.rotations.len(), self.rotations)?;
-        writeln!(f, "relinearization key    {}", needed(self.relinearization))?;
-        writeln!(f, "conjugation key        {}", needed(self.conjugation))?;
+        writeln!(f, "  first at depth       {:?}", self.rotation_depths)?;
+        writeln!(f, "relinearization key    {}", needed(self.relinearization, self.relinearization_depth))?;
+        writeln!(f, "conjugation key        {}", needed(self.conjugation, self.conjugation_depth))?;
         writeln!(f, "rotations              {} single, {} hoisted", self.single_rotations, self.hoisted_rotations)?;
         writeln!(
             f,
@@ -117,7 +136,13 @@ impl Plan {
 
     /// A plan whose chain has only `top` levels.
     pub(super) fn with_top(slots: usize, top: Level) -> Self {
-        let record = Record { lowest: top, steps: BTreeSet::new(), report: PlanReport::default() };
+        let record = Record {
+            lowest: top,
+            steps: BTreeMap::new(),
+            relinearization: None,
+            conjugation: None,
+            report: PlanReport::default(),
+        };
         Self { slots: slots.max(1), top, record: RefCell::new(record) }
     }
 
@@ -129,9 +154,16 @@ impl Plan {
     /// What the circuits run so far need.
     pub fn report(&self) -> PlanReport {
         let record = self.record.borrow();
+        // A value of another evaluator may stand above this one's top.
+        let depth = |level: Level| self.top.0.saturating_sub(level.0);
         PlanReport {
-            depth: self.top.0 - record.lowest.0,
-            rotations: record.steps.iter().copied().collect(),
+            depth: depth(record.lowest),
+            rotations: record.steps.keys().copied().collect(),
+            rotation_depths: record.steps.values().map(|&level| depth(level)).collect(),
+            relinearization: record.relinearization.is_some(),
+            relinearization_depth: record.relinearization.map_or(0, depth),
+            conjugation: record.conjugation.is_some(),
+            conjugation_depth: record.conjugation.map_or(0, depth),
             ..record.report.clone()
         }
     }
@@ -162,11 +194,18 @@ impl Plan {
         Ok(self.reach(Level(below), batch))
     }
 
-    fn note_rotation(&self, steps: i32, hoisted: bool) {
+    fn note_product(&self, level: Level) {
+        let record = &mut *self.record.borrow_mut();
+        record.report.multiplications += 1;
+        record.relinearization = record.relinearization.max(Some(level));
+    }
+
+    fn note_rotation(&self, level: Level, steps: i32, hoisted: bool) {
         let steps = self.normalise(steps);
         if steps != 0 {
             let record = &mut *self.record.borrow_mut();
-            record.steps.insert(steps);
+            let highest = record.steps.entry(steps).or_insert(level);
+            *highest = level.max(*highest);
             let count =
                 if hoisted { &mut record.report.hoisted_rotations } else { &mut record.report.single_rotations };
             *count += 1;
@@ -206,6 +245,7 @@ impl Evaluator for Plan {
     type Value = PlanValue;
     type Plain = PlanValue;
     type Weights = PlanWeights;
+    type Transform = PlanTransform;
 
     fn slots(&self) -> usize {
         self.slots
@@ -300,19 +340,13 @@ impl Evaluator for Plan {
     fn mul(&self, a: &PlanValue, b: &PlanValue) -> Result<PlanValue> {
         check_pair("mul", a, b)?;
         let out = self.rescale("mul", a.level, a.batch)?;
-        self.count(|report| {
-            report.multiplications += 1;
-            report.relinearization = true;
-        });
+        self.note_product(a.level);
         Ok(out)
     }
 
     fn square(&self, a: &PlanValue) -> Result<PlanValue> {
         let out = self.rescale("square", a.level, a.batch)?;
-        self.count(|report| {
-            report.multiplications += 1;
-            report.relinearization = true;
-        });
+        self.note_product(a.level);
         Ok(out)
     }
 
@@ -334,23 +368,43 @@ impl Evaluator for Plan {
     }
 
     fn rotate(&self, a: &PlanValue, steps: i32) -> Result<PlanValue> {
-        self.note_rotation(steps, false);
+        self.note_rotation(a.level, steps, false);
         Ok(*a)
     }
 
     fn rotate_hoisted(&self, a: &PlanValue, steps: &[i32]) -> Result<Vec<PlanValue>> {
         for &step in steps {
-            self.note_rotation(step, true);
+            self.note_rotation(a.level, step, true);
         }
         Ok(vec![*a; steps.len()])
     }
 
     fn conjugate(&self, a: &PlanValue) -> Result<PlanValue> {
-        self.count(|report| {
-            report.conjugations += 1;
-            report.conjugation = true;
-        });
+        let record = &mut *self.record.borrow_mut();
+        record.report.conjugations += 1;
+        record.conjugation = record.conjugation.max(Some(a.level));
         Ok(*a)
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<PlanTransform> {
+        transform.check("encode_transform", self.slots, level)?;
+        if level > self.top {
+            return Err(Error::LevelTooHigh { op: "encode_transform", wanted: level.0, available: self.top.0 });
+        }
+        Ok(PlanTransform { schedule: transform.schedule().clone(), level })
+    }
+
+    fn transform(&self, a: &PlanValue, transform: &PlanTransform) -> Result<PlanValue> {
+        check_levels("transform", a.level, transform.level)?;
+        let out = self.rescale("transform", a.level, a.batch)?;
+        transform.schedule.babies.iter().for_each(|&j| self.note_rotation(a.level, steps(j), true));
+        transform.schedule.gaps().for_each(|gap| self.note_rotation(a.level, steps(gap), false));
+        let diagonals: usize = transform.schedule.groups.iter().map(|group| group.babies.len()).sum();
+        self.count(|report| {
+            report.plain_multiplications += diagonals;
+            report.additions += diagonals - 1;
+        });
+        Ok(out)
     }
 
     fn combine(&self, a: &PlanValue, weights: &PlanWeights) -> Result<PlanValue> {
@@ -388,17 +442,21 @@ mod tests {
         let z = plan.add_scalars(&z, &[1.0, 2.0])?;
         plan.mul_scalar(&plan.sub(&z, &z)?, 0.5)?; // level -4
         plan.rotate(&x, 32)?;
+        plan.rotate(&x, 5)?; // a key already needed, higher up
         assert_eq!(
             plan.report(),
             PlanReport {
                 depth: 4,
                 rotations: vec![3, 5, 15],
+                rotation_depths: vec![1, 0, 1],
                 relinearization: true,
+                relinearization_depth: 1,
                 conjugation: true,
+                conjugation_depth: 3,
                 additions: 4,
                 plain_multiplications: 3,
                 multiplications: 1,
-                single_rotations: 1,
+                single_rotations: 2,
                 hoisted_rotations: 3,
                 conjugations: 1,
                 combines: 1,

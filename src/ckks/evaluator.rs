@@ -1,13 +1,14 @@
 //! The server's side: arithmetic on ciphertexts, on a device.
 
+use super::chain::level_modulus;
 use super::ciphertext::{Ciphertext, HostCiphertext};
 use super::encoder::{Encoder, Plaintext};
-use super::parameters::{Parameters, level_modulus};
+use super::parameters::Parameters;
 use crate::circuit::Matrix;
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
-use crate::rlwe::{Digits, EvaluationKeys, KeySwitcher};
+use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeySwitcher};
 use crate::units::{GaloisElement, Level, Shape};
 
 /// Computes on ciphertexts with evaluation keys. Holds nothing secret.
@@ -18,7 +19,7 @@ use crate::units::{GaloisElement, Level, Shape};
 pub struct Evaluator {
     pub(super) parameters: Parameters,
     encoder: Encoder,
-    keys: KeySwitcher,
+    pub(super) keys: KeySwitcher,
 }
 
 /// A batch of encoded vectors on a device: weights, masks, biases. Not for secrets.
@@ -157,11 +158,11 @@ impl Evaluator {
 
     // --- checks -----------------------------------------------------------------------------
 
-    fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.owns(op, &a.parameters, a.device())
     }
 
-    fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
+    pub(super) fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
         if !parameters.is_same(&self.parameters) {
             return Err(Error::ParameterMismatch { op });
         }
@@ -171,7 +172,7 @@ impl Evaluator {
         Ok(())
     }
 
-    fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.mine(op, a)?;
         if a.components == 2 { Ok(()) } else { Err(Error::ComponentCount { op, expected: 2, got: a.components }) }
     }
@@ -415,6 +416,7 @@ impl Evaluator {
         if a.components != 3 {
             return Err(Error::ComponentCount { op: "relinearize", expected: 3, got: a.components });
         }
+        self.check_key(KeyId::Relinearization, a, || "relinearize".into(), Error::MissingRelinearizationKey)?;
         let head = a.poly.slice(0, 2 * a.batch())?;
         let digits = self.keys.decompose(&a.poly.slice(2 * a.batch(), a.batch())?)?;
         Ok((head, self.keys.relinearize(&digits)?))
@@ -455,12 +457,12 @@ impl Evaluator {
 
     // --- levels -----------------------------------------------------------------------------
 
-    fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
+    pub(super) fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
         level.0.checked_sub(1).map(Level).ok_or(Error::LevelExhausted { op, needed: 1, left: 0 })
     }
 
     /// Product of the primes that a rescale at `level` drops.
-    fn dropped(&self, level: Level) -> Result<f64> {
+    pub(super) fn dropped(&self, level: Level) -> Result<f64> {
         let limbs = |level| -> Result<usize> { Ok(self.parameters.limbs_at(level)?.0 as usize) };
         let range = limbs(self.next_level("rescale", level)?)?..limbs(level)?;
         Ok(level_modulus(&self.parameters.moduli()[range]))
@@ -538,8 +540,9 @@ impl Evaluator {
         self.pair("rotate", a)?;
         let log_n = self.parameters.log_n();
         let elements: Vec<_> = steps.iter().map(|&s| GaloisElement::from_steps(s, log_n)).collect();
-        if let Some(at) = elements.iter().position(|&g| !self.keys.has_galois(g)) {
-            return Err(Error::MissingRotationKey { steps: steps[at] });
+        for (&element, &steps) in elements.iter().zip(steps).filter(|(g, _)| **g != GaloisElement::IDENTITY) {
+            let missing = Error::MissingRotationKey { steps };
+            self.check_key(KeyId::Galois(element), a, || format!("rotate by {steps}"), missing)?;
         }
         let digits = if elements.iter().all(|&g| g == GaloisElement::IDENTITY) {
             None
@@ -562,11 +565,31 @@ impl Evaluator {
     pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.pair("conjugate", a)?;
         let element = GaloisElement::conjugation(self.parameters.log_n());
-        if !self.keys.has_galois(element) {
-            return Err(Error::MissingConjugationKey);
-        }
+        self.check_key(KeyId::Galois(element), a, || "conjugate".into(), Error::MissingConjugationKey)?;
         let digits = self.keys.decompose(&a.poly.slice(a.batch(), a.batch())?)?;
         self.image(a, &digits, element)?.ok_or(Error::MissingConjugationKey)
+    }
+
+    /// A key must exist and reach up to the ciphertext's level.
+    pub(super) fn check_key(
+        &self,
+        id: KeyId,
+        a: &Ciphertext,
+        op: impl FnOnce() -> String,
+        missing: Error,
+    ) -> Result<()> {
+        let request = match &missing {
+            Error::MissingRelinearizationKey => "relinearization_at",
+            Error::MissingConjugationKey => "conjugation_at",
+            _ => "rotations_at",
+        };
+        let limbs = self.keys.limbs_of(id).ok_or(missing)?;
+        if a.limbs() <= limbs {
+            return Ok(());
+        }
+        let reaches = |level: &u32| self.parameters.limbs_at(Level(*level)).is_ok_and(|needed| needed <= limbs);
+        let made_for = (0..a.level.0).take_while(reaches).last().unwrap_or(0);
+        Err(Error::KeyLevelTooLow { op: op(), request, made_for, needed: a.level.0 })
     }
 
     fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {

@@ -17,6 +17,8 @@
 //! # Source
 //! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
 
+mod bootstrap;
+mod chain;
 mod ciphertext;
 mod client;
 mod encoder;
@@ -24,12 +26,17 @@ mod evaluator;
 mod parameters;
 mod precision;
 mod reading;
+mod request;
+mod transform;
 mod wire;
 
 pub use crate::rlwe::wire::Limits;
+pub use bootstrap::{BootstrapSecret, Bootstrapping};
 pub use ciphertext::{Ciphertext, HostCiphertext};
-pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
+pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};
 pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
 pub use parameters::{Builder, Parameters, Security};
 pub use precision::Precision;
+pub use request::KeyRequest;
+pub use transform::DeviceTransform;

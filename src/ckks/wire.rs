@@ -1,9 +1,11 @@
 //! The bytes of parameters, plaintexts and ciphertexts. The frame around them is [`crate::rlwe::wire`]'s.
 //!
 //! # Layout
-//! Parameters: the set of primes ([`crate::rlwe::wire::keys`]); `u32`: levels `L`, bits of scale, bits of security
-//! claimed (0 for a toy); `L + 1` limb counts, `u32`; `L + 1` scales, `f64`. Their fingerprint is SHA-256 of all this
-//! after a label, and what plaintexts and ciphertexts carry.
+//! Parameters: the set of primes ([`crate::rlwe::wire::keys`]); `u32`: levels of the application, bits of scale, bits of
+//! security claimed (0 for a toy); bootstrapping, all 0 for none: levels of SlotToCoeff and CoeffToSlot, bits of transform,
+//! scale and ratio, range, degree, doublings, arcsine, weight and special primes of the sparse secret (0 for a dense one);
+//! the highest level `L`; for each level from 0 to `L` its limbs, `u32`, and scale, `f64`. Their fingerprint is SHA-256 of
+//! all this after a label, and what plaintexts and ciphertexts carry.
 //!
 //! Plaintext: `u32`: batch, limbs, level, domain (1, evaluation); scale, `f64`; rows `[batch][limb]`.
 //!
@@ -11,6 +13,7 @@
 //! scale, `f64`; rows `[batch][limb]` of `c0`; the half: rows `[component][batch][limb]` of the other components, or a
 //! seed.
 
+use super::bootstrap::{BootstrapSecret, Bootstrapping};
 use super::ciphertext::HostCiphertext;
 use super::client::KeyGenerator;
 use super::encoder::Plaintext;
@@ -44,14 +47,77 @@ pub(super) fn fingerprint(parameters: &Parameters) -> [u8; 32] {
 /// The payload of a set.
 fn to_bytes(parameters: &Parameters) -> Vec<u8> {
     let security = parameters.security().map_or(0, Security::bits);
-    let (limbs, scales) = (parameters.limb_counts(), parameters.scales());
     let mut bytes = parameters.rlwe().to_bytes();
-    for count in [parameters.max_level().0, parameters.scale_bits(), security] {
-        bytes.extend(count.to_le_bytes());
+    let counts = [parameters.max_level().0, parameters.scale_bits(), security];
+    let top = [parameters.top_level().0];
+    let words = counts.into_iter().chain(bootstrapping_words(parameters.bootstrapping())).chain(top);
+    bytes.extend(words.flat_map(u32::to_le_bytes));
+    for (limbs, scale) in parameters.levels() {
+        bytes.extend(limbs.0.to_le_bytes());
+        bytes.extend(scale.to_le_bytes());
     }
-    bytes.extend(limbs.iter().flat_map(|limbs| limbs.0.to_le_bytes()));
-    bytes.extend(scales.iter().flat_map(|scale| scale.to_le_bytes()));
     bytes
+}
+
+/// The settings, or 0 throughout.
+fn bootstrapping_words(settings: Option<&Bootstrapping>) -> [u32; 11] {
+    settings.map_or([0; 11], |b| {
+        let (weight, special) = match b.secret {
+            BootstrapSecret::Dense => (0, 0),
+            BootstrapSecret::Encapsulated { weight, special } => (weight, special),
+        };
+        [
+            b.slots_to_coefficients,
+            b.coefficients_to_slots,
+            b.transform_bits,
+            b.scale_bits,
+            b.ratio_bits,
+            b.range,
+            b.degree,
+            b.doublings,
+            b.arcsine,
+            weight,
+            special,
+        ]
+    })
+}
+
+/// Reads settings, which must be possible for `levels` levels at a scale of `scale_bits`.
+fn read_bootstrapping(
+    reader: &mut Reader<'_>,
+    set: &keys::Set,
+    levels: u32,
+    scale_bits: u32,
+) -> Result<Option<Bootstrapping>> {
+    let mut words = [0; 11];
+    for word in &mut words {
+        *word = reader.u32("bootstrapping")?;
+    }
+    if words == [0; 11] {
+        return Ok(None);
+    }
+    let [weight, special] = [words[9], words[10]];
+    let settings = Bootstrapping {
+        slots_to_coefficients: words[0],
+        coefficients_to_slots: words[1],
+        transform_bits: words[2],
+        scale_bits: words[3],
+        ratio_bits: words[4],
+        range: words[5],
+        degree: words[6],
+        doublings: words[7],
+        arcsine: words[8],
+        secret: match (weight, special) {
+            (0, 0) => BootstrapSecret::Dense,
+            _ => BootstrapSecret::Encapsulated { weight, special },
+        },
+    };
+    settings.check(levels, scale_bits).map_err(|error| reader.bad("bootstrapping", error.to_string()))?;
+    if weight as usize > set.log_n.degree() || special > set.special() {
+        let reason = format!("a sparse secret of weight {weight} with {special} special primes");
+        return Err(reader.bad("bootstrapping", reason));
+    }
+    Ok(Some(settings))
 }
 
 impl Parameters {
@@ -94,7 +160,7 @@ impl Parameters {
 fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Result<Parameters> {
     let mut reader = Reader::open(source, Kind::Parameters, limits)?;
     let set = keys::Set::read(&mut reader)?;
-    let levels = reader.count("levels", 0..=MAX_LEVELS)?;
+    let max_level = reader.count("levels", 0..=MAX_LEVELS)?;
     let scale_bits = reader.count("scale_bits", 1..=64)?;
     let claimed = reader.u32("security")?;
     let log_qp = set.moduli.iter().map(|&q| f64::from(q).log2()).sum();
@@ -110,26 +176,25 @@ fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Resu
     if claimed != found {
         return Err(reader.bad("security", format!("{claimed} bits are claimed, the set has {found}")));
     }
-    let mut limbs_at: Vec<LimbCount> = Vec::new();
-    for level in 0..=levels {
+    let bootstrapping = read_bootstrapping(&mut reader, &set, max_level, scale_bits)?;
+    let extra = bootstrapping.map_or(0, |b| b.eval_mod_levels() + b.coefficients_to_slots);
+    let top = reader.count("highest level", max_level + extra..=max_level + extra)?;
+    let mut levels: Vec<(LimbCount, f64)> = Vec::new();
+    for level in 0..=top {
         // Every level has a limb more than the one below, the highest has them all.
-        let last = limbs_at.last().map_or(0, |limbs| limbs.0);
+        let last = levels.last().map_or(0, |(limbs, _)| limbs.0);
         let limbs = reader.u32("limbs of a level")?;
-        if limbs <= last || limbs > set.chain.0 || (level == levels) != (limbs == set.chain.0) {
-            let reason = format!("{limbs} at level {level} of {levels} after {last}, in a chain of {}", set.chain.0);
+        if limbs <= last || limbs > set.chain.0 || (level == top) != (limbs == set.chain.0) {
+            let reason = format!("{limbs} at level {level} of {top} after {last}, in a chain of {}", set.chain.0);
             return Err(reader.bad("limbs of a level", reason));
         }
-        limbs_at.push(LimbCount(limbs));
-    }
-    let mut scale_at = Vec::new();
-    for limbs in &limbs_at {
-        let log_q: f64 = set.moduli[..limbs.0 as usize].iter().map(|&q| f64::from(q).log2()).sum();
-        scale_at.push(read_scale(&mut reader, log_q)?);
+        let log_q: f64 = set.moduli[..limbs as usize].iter().map(|&q| f64::from(q).log2()).sum();
+        levels.push((LimbCount(limbs), read_scale(&mut reader, log_q)?));
     }
     reader.expect_left(0)?;
     reader.charge("log_n", 64 * set.log_n.degree() as u64)?;
     let rlwe = set.build(&mut reader)?;
-    let parameters = Parameters::from_parts(rlwe, limbs_at, scale_at, scale_bits);
+    let parameters = Parameters::from_parts(rlwe, levels, scale_bits, Level(max_level), bootstrapping);
     reader.made_under(parameters.fingerprint())?;
     reader.close()?;
     Ok(parameters)
@@ -160,7 +225,7 @@ impl Fields {
     fn read(reader: &mut Reader<'_>, parameters: &Parameters, components: u32) -> Result<Self> {
         let batch = reader.count("batch", 1..=u32::MAX / components)?;
         let limbs = LimbCount(reader.u32("limbs")?);
-        let level = Level(reader.count("level", 0..=parameters.max_level().0)?);
+        let level = Level(reader.count("level", 0..=parameters.top_level().0)?);
         let expected = parameters.limbs_at(level)?;
         if limbs != expected {
             return Err(reader.bad("limbs", format!("{} at level {}, which has {}", limbs.0, level.0, expected.0)));

@@ -79,6 +79,11 @@ impl Csprng {
         Seed(bytes)
     }
 
+    /// Fills `bytes` with randomness.
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill_bytes(bytes);
+    }
+
     /// Fills `out` with uniform residues, by rejection: public values only, the time depends on them.
     pub fn uniform(&mut self, modulus: Modulus, out: &mut [u32]) {
         let q = modulus.get();

@@ -5,21 +5,26 @@
 //!
 //! The modulus chain is a prefix code: the ring's primes are the `chain` primes, level by level, then the `special` primes,
 //! whose product is `P`. Key switching is hybrid: the chain's limbs are cut into digits of `digit_limbs`, and the key for digit
-//! `d` encrypts `P s'` modulo the primes of that digit and 0 modulo all others, so that one key serves every level.
+//! `d` encrypts `P s'` modulo the primes of that digit and 0 modulo all others, so that a key made for some limbs serves
+//! every prefix of them ([`Gadget`]): one that is used at low levels only needs not cover the whole chain.
 //!
 //! # Source
 //! Hybrid key switching: Han and Ki, ePrint 2019/688.
 
 pub mod encrypt;
+mod gadget;
 pub mod keys;
+pub mod raise;
 pub mod secret;
 pub mod switch;
 pub mod wire;
 
 pub use encrypt::{HostPair, PublicKey};
-pub use keys::{EvaluationKeys, SwitchingKey};
+pub use gadget::Gadget;
+pub use keys::{EvaluationKeys, KeyId, SwitchingKey};
+pub use raise::Encapsulation;
 pub use secret::SecretKey;
-pub use switch::{DeviceKeys, Digits, KeySwitcher};
+pub use switch::{Digits, KeySwitcher};
 
 use crate::device::{Basis, Digit};
 use crate::error::{Error, Result};
@@ -101,15 +106,17 @@ impl Parameters {
 
     /// The first `limbs` primes of the chain, then the special primes.
     pub(crate) fn extended(&self, limbs: LimbCount) -> Basis {
-        self.basis(limbs).join(&self.all().slice(self.chain, self.special().0))
+        self.gadget(limbs).basis()
     }
 
     /// The digits of the first `limbs` limbs of the chain.
     pub fn digits(&self, limbs: LimbCount) -> Arc<[Digit]> {
-        let limbs = limbs.min(self.chain());
-        (0..limbs.0)
-            .step_by(self.digit_limbs as usize)
-            .map(|first| Digit { first, limbs: self.digit_limbs.min(limbs.0 - first) })
-            .collect()
+        Arc::clone(self.gadget(limbs).digits())
+    }
+
+    /// Key switching of the first `limbs` limbs of the chain (all, if it has fewer), with every special prime.
+    pub fn gadget(&self, limbs: LimbCount) -> Gadget {
+        let special = self.all().slice(self.chain, self.special().0);
+        Gadget::new(self.basis(limbs.min(self.chain())), special, self.digit_limbs)
     }
 }

@@ -1,44 +1,40 @@
 //! Key switching on a device.
 
-use super::Parameters;
-use super::keys::{EvaluationKeys, SwitchingKey};
-use crate::device::{Basis, Buffer, Op};
+use super::keys::{EvaluationKeys, KeyId};
+use super::{Gadget, Parameters};
+use crate::device::{Buffer, Op};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
 use crate::units::{GaloisElement, LimbCount, Shape};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Evaluation keys on a device, one buffer a digit.
+/// A switching key on a device, one buffer a digit: `[b_d, a_d]` over its gadget's basis.
 #[derive(Debug)]
-pub struct DeviceKeys {
-    relinearization: Option<Arc<[Buffer]>>,
-    galois: BTreeMap<GaloisElement, Arc<[Buffer]>>,
+struct DeviceKey {
+    gadget: Gadget,
+    digits: Arc<[Buffer]>,
 }
 
-impl DeviceKeys {
-    fn upload(ring: &Ring, keys: &EvaluationKeys) -> Result<Self> {
-        let parameters = keys.parameters();
-        let shape = Shape { batch: 2, limbs: parameters.all().limbs(), log_n: ring.log_n().get() };
-        let load = |key: &SwitchingKey| -> Result<Arc<[Buffer]>> {
-            (0..key.digits()).map(|d| ring.device().upload(shape, &key.expand_digit(d, parameters))).collect()
-        };
-        Ok(Self {
-            relinearization: keys.relinearization().map(load).transpose()?,
-            galois: keys.galois().iter().map(|(&g, key)| Ok((g, load(key)?))).collect::<Result<_>>()?,
-        })
-    }
+fn load(ring: &Ring, keys: &EvaluationKeys) -> Result<BTreeMap<KeyId, DeviceKey>> {
+    let load = |(id, key): (KeyId, &Arc<super::SwitchingKey>)| {
+        let gadget = key.gadget().clone();
+        let shape = Shape { batch: 2, limbs: gadget.basis().limbs(), log_n: ring.log_n().get() };
+        let digits = (0..key.digits()).map(|d| ring.device().upload(shape, &key.expand_digit(d, keys.parameters())));
+        Ok((id, DeviceKey { gadget, digits: digits.collect::<Result<_>>()? }))
+    };
+    keys.iter().map(load).collect()
 }
 
-/// A polynomial decomposed for key switching: the digits of `c`, each over the level's and the special primes.
+/// A polynomial decomposed for key switching: the digits of `c`, each over the basis of a gadget.
 ///
 /// Making it costs all the NTTs of a key switch; it serves any number of keys (hoisting).
 #[derive(Clone, Debug)]
 pub struct Digits {
-    ring: Ring,
-    buffer: Buffer,
-    limbs: LimbCount,
-    batch: u32,
+    pub(super) ring: Ring,
+    pub(super) buffer: Buffer,
+    pub(super) gadget: Gadget,
+    pub(super) batch: u32,
 }
 
 /// Key switching with one set of keys on one device.
@@ -46,7 +42,7 @@ pub struct Digits {
 pub struct KeySwitcher {
     ring: Ring,
     parameters: Parameters,
-    keys: DeviceKeys,
+    keys: BTreeMap<KeyId, DeviceKey>,
 }
 
 impl KeySwitcher {
@@ -59,7 +55,12 @@ impl KeySwitcher {
         if parameters.tables() != ring.tables() {
             return Err(Error::ParameterMismatch { op: "KeySwitcher::new" });
         }
-        Ok(Self { ring: ring.clone(), keys: DeviceKeys::upload(ring, keys)?, parameters })
+        Ok(Self { ring: ring.clone(), keys: load(ring, keys)?, parameters })
+    }
+
+    /// The set-up that the keys are for.
+    pub(super) fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// The ring, with its device.
@@ -67,9 +68,9 @@ impl KeySwitcher {
         &self.ring
     }
 
-    /// Whether there is a key for the automorphism.
-    pub fn has_galois(&self, element: GaloisElement) -> bool {
-        element == GaloisElement::IDENTITY || self.keys.galois.contains_key(&element)
+    /// Limbs of the longest operand that the key for a purpose can switch; `None` without a key.
+    pub fn limbs_of(&self, id: KeyId) -> Option<LimbCount> {
+        self.keys.get(&id).map(|key| key.gadget.limbs())
     }
 
     /// Decomposes a batch of polynomials over the first primes of the chain.
@@ -79,10 +80,20 @@ impl KeySwitcher {
     /// # Errors
     /// Device failures.
     pub fn decompose(&self, poly: &RnsPoly<Evaluation>) -> Result<Digits> {
-        let (limbs, batch) = (poly.limbs(), poly.batch());
-        let digits = self.parameters.digits(limbs);
-        let basis = self.parameters.extended(limbs);
+        self.decompose_in(poly, &self.parameters.gadget(poly.limbs()))
+    }
+
+    /// Decomposes a batch of polynomials over the operand's basis of a gadget, as [`Self::decompose`].
+    ///
+    /// # Errors
+    /// [`Error::ParameterMismatch`] for polynomials over other primes; device failures.
+    pub fn decompose_in(&self, poly: &RnsPoly<Evaluation>, gadget: &Gadget) -> Result<Digits> {
+        if poly.basis() != gadget.operand() {
+            return Err(Error::ParameterMismatch { op: "decompose" });
+        }
+        let (batch, basis) = (poly.batch(), gadget.basis());
         let coefficients = poly.clone().into_coefficient()?;
+        let digits = Arc::clone(gadget.digits());
         let count = u32::try_from(digits.len()).expect("at most one digit a limb");
         let buffer = self.ring.alloc(count * batch, &basis)?;
         self.ring.record(Op::Decompose {
@@ -92,19 +103,18 @@ impl KeySwitcher {
             digits,
             basis,
         })?;
-        Ok(Digits { ring: self.ring.clone(), buffer, limbs, batch })
+        Ok(Digits { ring: self.ring.clone(), buffer, gadget: gadget.clone(), batch })
     }
 
-    /// `P` times the polynomials, from under `s^2` to pairs under `s`, over the extended basis; to be divided by
+    /// `P` times the polynomials, from under `s^2` to pairs under `s`, over the digits' basis; to be divided by
     /// [`RnsPoly::mod_down`].
     ///
     /// # Noise
     /// `sum_d digit_d e_d`, before the division by `P`.
     /// # Errors
-    /// [`Error::MissingRelinearizationKey`].
+    /// [`Error::MissingRelinearizationKey`]; [`Error::ShapeMismatch`] from more limbs than the key was made for.
     pub fn relinearize(&self, digits: &Digits) -> Result<RnsPoly<Evaluation>> {
-        let key = self.keys.relinearization.as_ref().ok_or(Error::MissingRelinearizationKey)?;
-        self.dot(digits, key)
+        self.switch(digits, KeyId::Relinearization)?.ok_or(Error::MissingRelinearizationKey)
     }
 
     /// `P` times the polynomials, from under `s` to pairs under `s(X^(1/g))`, as [`Self::relinearize`]; `None` without a key for
@@ -112,24 +122,31 @@ impl KeySwitcher {
     /// than permuting every digit on the way.
     ///
     /// # Errors
-    /// Device failures.
+    /// [`Error::ShapeMismatch`] from more limbs than the key was made for; device failures.
     pub fn to_inverse_image(&self, digits: &Digits, element: GaloisElement) -> Result<Option<RnsPoly<Evaluation>>> {
-        self.keys.galois.get(&element).map(|key| self.dot(digits, key)).transpose()
+        self.switch(digits, KeyId::Galois(element))
     }
 
-    fn dot(&self, digits: &Digits, key: &Arc<[Buffer]>) -> Result<RnsPoly<Evaluation>> {
-        let count = (digits.buffer.shape().batch / digits.batch) as usize;
-        let key = key.get(..count).filter(|_| digits.ring.is_same(&self.ring));
-        let key = key.ok_or(Error::ParameterMismatch { op: "key switching" })?;
-        let basis = self.parameters.extended(digits.limbs);
+    /// `P` times the polynomials, from under the secret that the key leads from to pairs under the one that it leads to; `None`
+    /// without a key.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] from digits of a gadget that the key does not serve; device failures.
+    pub fn switch(&self, digits: &Digits, id: KeyId) -> Result<Option<RnsPoly<Evaluation>>> {
+        let Some(key) = self.keys.get(&id) else { return Ok(None) };
+        if !digits.ring.is_same(&self.ring) {
+            return Err(Error::ParameterMismatch { op: "key switching" });
+        }
+        let rows = digits.gadget.rows_in(&key.gadget)?;
+        let basis = digits.gadget.basis();
         let view = self.ring.alloc(2 * digits.batch, &basis)?.view();
         self.ring.record(Op::GadgetDot {
             dst: view.clone(),
             digits: digits.buffer.view(),
-            key: key.into(),
-            rows: Basis::new(basis.primes().iter().copied()),
+            key: key.digits[..digits.gadget.digits().len()].into(),
+            rows,
             basis: basis.clone(),
         })?;
-        Ok(RnsPoly::over(&self.ring, &basis, view))
+        Ok(Some(RnsPoly::over(&self.ring, &basis, view)))
     }
 }

@@ -7,17 +7,19 @@
 //!
 //! Public key: the rows of `b` over the chain, the seed of `a`.
 //!
-//! Evaluation keys: 1 or 0 for a relinearization key, the number of Galois keys; the relinearization key; each Galois
-//! key after its element, elements ascending. A switching key: its number of digits, and for each the rows of `b_d`
-//! over every prime and the seed of `a_d`.
+//! Evaluation keys: the number of keys; each with its purpose (0 relinearization, 1 Galois, 2 encapsulation, 3
+//! decapsulation), its Galois element (0 for the others), limbs of its operand, special primes, digits, a `u32` each, and
+//! for each digit the rows of `b_d` over the operand's primes and the special ones, and the seed of `a_d`. Keys ascend by
+//! purpose and element. Bootstrapping keys are evaluation keys.
 //!
 //! Secret key: the `N` coefficients, a byte each, 2 for -1.
 
 use super::{HEADER_BYTES, Kind, Limits, Reader, Writer};
+use crate::device::Basis;
 use crate::error::{Error, Result};
-use crate::math::{Modulus, Prime, RingTables, is_prime};
+use crate::math::{Modulus, RingTables, is_prime};
 use crate::rlwe::encrypt::UniformHalf;
-use crate::rlwe::{EvaluationKeys, HostPair, Parameters, PublicKey, SecretKey, SwitchingKey};
+use crate::rlwe::{EvaluationKeys, Gadget, HostPair, KeyId, Parameters, PublicKey, SecretKey, SwitchingKey};
 use crate::units::{GaloisElement, LimbCount, LogN};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -60,6 +62,11 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// Number of special primes.
+    pub(crate) fn special(&self) -> u32 {
+        u32::try_from(self.moduli.len()).expect("counted in 32 bits") - self.chain.0
+    }
+
     /// Reads a set: primes that are prime, distinct, and `1 mod 2N`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let log_n = reader.u32("log_n")?;
@@ -100,11 +107,12 @@ impl Set {
     }
 }
 
-/// A pair of one polynomial over the first `limbs` primes, with a seeded half.
-fn read_pair(reader: &mut Reader<'_>, parameters: &Parameters, limbs: LimbCount) -> Result<HostPair> {
-    let moduli: Vec<u32> = parameters.tables().primes().iter().map(Prime::q).collect();
-    let c0 = reader.rows("rows", limbs.0.into(), parameters.tables().log_n().degree(), &moduli)?;
-    Ok(HostPair { limbs, batch: 1, c0, c1: UniformHalf::Seeded(reader.seed("seed")?) })
+/// A pair of one polynomial over a basis, with a seeded half.
+fn read_pair(reader: &mut Reader<'_>, parameters: &Parameters, basis: &Basis) -> Result<HostPair> {
+    let tables = parameters.tables();
+    let moduli: Vec<u32> = basis.primes().iter().map(|&prime| tables.primes()[prime as usize].q()).collect();
+    let c0 = reader.rows("rows", basis.limbs().into(), tables.log_n().degree(), &moduli)?;
+    Ok(HostPair { limbs: LimbCount(basis.limbs()), batch: 1, c0, c1: UniformHalf::Seeded(reader.seed("seed")?) })
 }
 
 /// Writes both halves of a pair.
@@ -116,24 +124,68 @@ pub(crate) fn write_pair(writer: &mut Writer<'_>, pair: &HostPair) -> Result<()>
     }
 }
 
-impl SwitchingKey {
-    /// Bytes of the key inside an object.
-    pub(crate) fn wire_bytes(&self) -> u64 {
-        4 + self.bytes() as u64
+/// Bytes before the digits of a switching key.
+const KEY_FIELDS: u64 = 20;
+
+impl KeyId {
+    /// Purpose and Galois element.
+    fn words(self) -> [u32; 2] {
+        match self {
+            Self::Relinearization => [0, 0],
+            Self::Galois(element) => [1, element.get()],
+            Self::Encapsulation => [2, 0],
+            Self::Decapsulation => [3, 0],
+        }
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer<'_>) -> Result<()> {
-        writer.u32(u32::try_from(self.digits.len()).expect("at most one digit a limb"))?;
+    fn read(reader: &mut Reader<'_>, log_n: LogN) -> Result<Self> {
+        let purpose = reader.count("key purpose", 0..=3)?;
+        let element = reader.u32("galois element")?;
+        match (purpose, element) {
+            (0, 0) => Ok(Self::Relinearization),
+            (2, 0) => Ok(Self::Encapsulation),
+            (3, 0) => Ok(Self::Decapsulation),
+            (1, _) => GaloisElement::new(element, log_n)
+                .filter(|element| *element != GaloisElement::IDENTITY)
+                .map(Self::Galois)
+                .ok_or_else(|| reader.bad("galois element", format!("{element} is not odd, above 1 and below 2N"))),
+            _ => Err(reader.bad("galois element", format!("{element} in a key that has none"))),
+        }
+    }
+}
+
+impl SwitchingKey {
+    fn write(&self, writer: &mut Writer<'_>) -> Result<()> {
+        writer.u32(self.gadget.limbs().0)?;
+        writer.u32(self.gadget.special().limbs())?;
+        writer.u32(digit_count(&self.gadget))?;
         self.digits.iter().try_for_each(|pair| write_pair(writer, pair))
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>, parameters: &Parameters) -> Result<Self> {
-        let digits = u32::try_from(parameters.digits(parameters.chain()).len()).expect("at most one digit a limb");
+    /// Reads the key for a purpose, which says how its gadget may look.
+    fn read(reader: &mut Reader<'_>, parameters: &Parameters, id: KeyId) -> Result<Self> {
+        let (chain, all) = (parameters.chain().0, parameters.special().0);
+        let shortest = if id == KeyId::Decapsulation { chain } else { 1 };
+        let limbs = reader.count("key limbs", shortest..=chain)?;
+        let fewest = if id == KeyId::Encapsulation { 1 } else { all };
+        let special = reader.count("key special primes", fewest..=all)?;
+        let gadget = match id {
+            KeyId::Relinearization | KeyId::Galois(_) => parameters.gadget(LimbCount(limbs)),
+            KeyId::Encapsulation | KeyId::Decapsulation => {
+                let special = parameters.all().slice(chain, special);
+                Gadget::new(parameters.basis(LimbCount(limbs)), special, limbs)
+            }
+        };
+        let digits = digit_count(&gadget);
         reader.count("digits", digits..=digits)?;
-        let limbs = LimbCount(parameters.all().limbs());
-        let digits = (0..digits).map(|_| read_pair(reader, parameters, limbs)).collect::<Result<_>>()?;
-        Ok(Self { digits })
+        let basis = gadget.basis();
+        let digits = (0..digits).map(|_| read_pair(reader, parameters, &basis)).collect::<Result<_>>()?;
+        Ok(Self { gadget, digits })
     }
+}
+
+fn digit_count(gadget: &Gadget) -> u32 {
+    u32::try_from(gadget.digits().len()).expect("at most one digit a limb")
 }
 
 impl PublicKey {
@@ -161,11 +213,11 @@ impl PublicKey {
     pub fn read_from(mut source: impl Read, parameters: &Parameters, limits: &Limits) -> Result<Self> {
         let mut reader = Reader::open(&mut source, Kind::PublicKey, limits)?;
         reader.made_under(&parameters.fingerprint())?;
-        let limbs = parameters.chain();
-        let half = u64::from(limbs.0) * parameters.row_bytes();
+        let basis = parameters.basis(parameters.chain());
+        let half = u64::from(basis.limbs()) * parameters.row_bytes();
         reader.expect_left(half + SEED_BYTES)?;
         reader.charge("seed", half)?;
-        let pair = read_pair(&mut reader, parameters, limbs)?;
+        let pair = read_pair(&mut reader, parameters, &basis)?;
         reader.close()?;
         Ok(Self::from_pair(parameters, pair))
     }
@@ -178,8 +230,7 @@ impl EvaluationKeys {
     }
 
     fn payload_bytes(&self) -> u64 {
-        let relinearization = self.relinearization.as_ref().map_or(0, SwitchingKey::wire_bytes);
-        8 + relinearization + self.galois.values().map(|key| 4 + key.wire_bytes()).sum::<u64>()
+        4 + self.keys.values().map(|key| KEY_FIELDS + key.bytes() as u64).sum::<u64>()
     }
 
     /// Writes the keys, their uniform halves as seeds.
@@ -187,13 +238,11 @@ impl EvaluationKeys {
     /// # Errors
     /// [`Error::Stream`].
     pub fn write_to(&self, mut sink: impl Write) -> Result<()> {
-        let fingerprint = self.parameters().fingerprint();
+        let fingerprint = self.parameters.fingerprint();
         let mut writer = Writer::open(&mut sink, Kind::EvaluationKeys, &fingerprint, self.payload_bytes())?;
-        writer.u32(self.relinearization.is_some().into())?;
-        writer.u32(u32::try_from(self.galois.len()).expect("fewer keys than automorphisms"))?;
-        self.relinearization.iter().try_for_each(|key| key.write(&mut writer))?;
-        for (element, key) in &self.galois {
-            writer.u32(element.get())?;
+        writer.u32(u32::try_from(self.keys.len()).expect("few more keys than automorphisms"))?;
+        for (id, key) in &self.keys {
+            id.words().iter().try_for_each(|&word| writer.u32(word))?;
             key.write(&mut writer)?;
         }
         writer.close();
@@ -208,22 +257,18 @@ impl EvaluationKeys {
         let mut reader = Reader::open(&mut source, Kind::EvaluationKeys, limits)?;
         reader.made_under(&parameters.fingerprint())?;
         let log_n = parameters.tables().log_n();
-        let relinearization = reader.count("relinearization", 0..=1)? == 1;
-        let count = reader.count("galois keys", 0..=(1 << log_n.get()) - 1)?;
-        let relinearization = relinearization.then(|| SwitchingKey::read(&mut reader, parameters)).transpose()?;
-        let mut galois = BTreeMap::new();
-        let mut last = GaloisElement::IDENTITY;
+        // One for each automorphism but the identity, and three more.
+        let count = reader.count("keys", 0..=(1 << log_n.get()) + 2)?;
+        let mut keys = BTreeMap::new();
         for _ in 0..count {
-            let element = reader.u32("galois element")?;
-            let element = GaloisElement::new(element, log_n).filter(|element| *element > last).ok_or_else(|| {
-                let reason = format!("{element} after {} is not odd, ascending and below 2N", last.get());
-                reader.bad("galois element", reason)
-            })?;
-            galois.insert(element, SwitchingKey::read(&mut reader, parameters)?);
-            last = element;
+            let id = KeyId::read(&mut reader, log_n)?;
+            if keys.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                return Err(reader.bad("keys", format!("{id:?} twice or out of order")));
+            }
+            keys.insert(id, Arc::new(SwitchingKey::read(&mut reader, parameters, id)?));
         }
         reader.close()?;
-        Ok(Self { parameters: parameters.clone(), relinearization, galois })
+        Ok(Self { parameters: parameters.clone(), keys })
     }
 }
 

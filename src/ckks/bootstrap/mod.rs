@@ -1,0 +1,5 @@
+//! Refreshing ciphertexts.
+
+mod settings;
+
+pub use settings::{BootstrapSecret, Bootstrapping};
