@@ -1,11 +1,11 @@
 //! The bytes of parameters, plaintexts and ciphertexts. The frame around them is [`crate::rlwe::wire`]'s.
 //!
 //! # Layout
-//! Parameters: the set of primes ([`crate::rlwe::wire::keys`]); `u32`: levels of the application, bits of scale, bits of
-//! security claimed (0 for a toy); bootstrapping, all 0 for none: levels of SlotToCoeff and CoeffToSlot, bits of transform,
-//! scale and ratio, range, degree, doublings, arcsine, weight and special primes of the sparse secret (0 for a dense one);
-//! the highest level `L`; for each level from 0 to `L` its limbs, `u32`, and scale, `f64`. Their fingerprint is SHA-256 of
-//! all this after a label, and what plaintexts and ciphertexts carry.
+//! Parameters: the set of primes ([`crate::rlwe::wire::keys`]); `u32`: levels of the application, bits of scale, bits
+//! of security claimed (0 for a toy); bootstrapping, all 0 for none: levels of SlotToCoeff and CoeffToSlot, bits of
+//! transform, scale and ratio, range, degree, doublings, arcsine, weight and special primes of the sparse secret (0 for
+//! a dense one); the highest level `L`; for each level from 0 to `L` its limbs, `u32`, and scale, `f64`. Their
+//! fingerprint is SHA-256 of all this after a label, and what plaintexts and ciphertexts carry.
 //!
 //! Plaintext: `u32`: batch, limbs, level, domain (1, evaluation); scale, `f64`; rows `[batch][limb]`.
 //!

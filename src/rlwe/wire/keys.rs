@@ -8,9 +8,9 @@
 //! Public key: the rows of `b` over the chain, the seed of `a`.
 //!
 //! Evaluation keys: the number of keys; each with its purpose (0 relinearization, 1 Galois, 2 encapsulation, 3
-//! decapsulation), its Galois element (0 for the others), limbs of its operand, special primes, digits, a `u32` each, and
-//! for each digit the rows of `b_d` over the operand's primes and the special ones, and the seed of `a_d`. Keys ascend by
-//! purpose and element. Bootstrapping keys are evaluation keys.
+//! decapsulation), its Galois element (0 for the others), limbs of its operand, special primes, digits, a `u32` each,
+//! and for each digit the rows of `b_d` over the operand's primes and the special ones, and the seed of `a_d`. Keys
+//! ascend by purpose and element. Bootstrapping keys are evaluation keys.
 //!
 //! Secret key: the `N` coefficients, a byte each, 2 for -1.
 
