@@ -29,7 +29,9 @@ mod precision;
 mod reading;
 mod request;
 mod transform;
+mod wire;
 
+pub use crate::rlwe::wire::Limits;
 pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator};

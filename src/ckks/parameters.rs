@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
 use crate::rlwe;
 use crate::units::{Level, LimbCount, LogN};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bits of classical security, for a uniform ternary secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,12 @@ impl Security {
         }];
         (max > 0).then_some(max)
     }
+
+    /// The strongest row of the table that a modulus of `log_qp` bits meets.
+    pub fn of(log_n: LogN, log_qp: f64) -> Option<Self> {
+        let fits = |s: &Self| s.max_log_qp(log_n).is_some_and(|max| log_qp <= f64::from(max));
+        [Self::Bits256, Self::Bits192, Self::Bits128].into_iter().find(fits)
+    }
 }
 
 /// A parameter set: ring, modulus chain, scales, special primes. Cloning shares it.
@@ -70,6 +76,8 @@ struct Inner {
     /// The application's levels; those above are for bootstrapping.
     max_level: Level,
     bootstrapping: Option<Bootstrapping>,
+    /// Made when first asked for.
+    fingerprint: OnceLock<[u8; 32]>,
 }
 
 /// What the user wants of [`Parameters`].
@@ -147,7 +155,7 @@ impl Parameters {
     pub(super) fn with_scale_at(&self, level: Level, scale: f64) -> Self {
         let mut scale_at = self.0.scale_at.clone();
         scale_at[level.0 as usize] = scale;
-        Self(Arc::new(Inner { scale_at, ..(*self.0).clone() }))
+        Self(Arc::new(Inner { scale_at, fingerprint: OnceLock::new(), ..(*self.0).clone() }))
     }
 
     /// Ring dimension.
@@ -233,8 +241,7 @@ impl Parameters {
 
     /// The strongest row of the security table that the parameters meet; `None` for a toy.
     pub fn security(&self) -> Option<Security> {
-        let fits = |s: &Security| s.max_log_qp(self.log_n()).is_some_and(|max| self.log_qp() <= f64::from(max));
-        [Security::Bits256, Security::Bits192, Security::Bits128].into_iter().find(fits)
+        Security::of(self.log_n(), self.log_qp())
     }
 
     /// The ring-level set-up.
@@ -246,9 +253,33 @@ impl Parameters {
         &self.0.embedding
     }
 
+    /// SHA-256 of everything that defines the set: equal for equal sets, wherever they were built or read.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        self.0.fingerprint.get_or_init(|| super::wire::fingerprint(self))
+    }
+
     /// Whether both are one parameter set.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0) || self.fingerprint() == other.fingerprint()
+    }
+
+    /// A set from its parts, which the caller has checked.
+    pub(super) fn from_parts(
+        rlwe: rlwe::Parameters,
+        levels: impl IntoIterator<Item = (LimbCount, f64)>,
+        scale_bits: u32,
+        max_level: Level,
+        bootstrapping: Option<Bootstrapping>,
+    ) -> Self {
+        let embedding = Embedding::new(rlwe.tables().log_n());
+        let (limbs_at, scale_at) = levels.into_iter().unzip();
+        let fingerprint = OnceLock::new();
+        Self(Arc::new(Inner { rlwe, embedding, limbs_at, scale_at, scale_bits, max_level, bootstrapping, fingerprint }))
+    }
+
+    /// Limbs and scale of every level, from level 0 to the top.
+    pub(super) fn levels(&self) -> impl ExactSizeIterator<Item = (LimbCount, f64)> + Clone {
+        self.0.limbs_at.iter().copied().zip(self.0.scale_at.iter().copied())
     }
 }
 
@@ -404,15 +435,9 @@ impl Builder {
         };
         let moduli: Vec<u32> = chain.moduli.iter().chain(&special).copied().collect();
         let tables = Arc::new(RingTables::new(log_n, &moduli)?);
-        Ok(Parameters(Arc::new(Inner {
-            rlwe: rlwe::Parameters::new(tables, LimbCount(limbs), size)?,
-            embedding: Embedding::new(log_n),
-            limbs_at: chain.limbs_at,
-            scale_at: chain.scale_at,
-            scale_bits: self.scale_bits,
-            max_level: Level(self.levels),
-            bootstrapping: self.bootstrapping,
-        })))
+        let rlwe = rlwe::Parameters::new(tables, LimbCount(limbs), size)?;
+        let levels = chain.limbs_at.into_iter().zip(chain.scale_at);
+        Ok(Parameters::from_parts(rlwe, levels, self.scale_bits, Level(self.levels), self.bootstrapping))
     }
 }
 
