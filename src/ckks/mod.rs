@@ -24,10 +24,12 @@ mod evaluator;
 mod parameters;
 mod precision;
 mod reading;
+mod security;
 
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
 pub use encoder::{Encoder, Plaintext};
 pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
-pub use parameters::{Builder, Parameters, Security};
-pub use precision::Precision;
+pub use parameters::{Builder, Parameters};
+pub use precision::{Bits, Precision};
+pub use security::{Security, SecurityEstimate};
