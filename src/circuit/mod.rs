@@ -10,13 +10,20 @@
 //!
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
+mod approximation;
 mod clear;
+mod composite;
+mod function;
+mod iteration;
 mod linear;
 mod plan;
 mod polynomial;
+mod remez;
 mod schedule;
 
+pub use approximation::Approximation;
 pub use clear::{Clear, ClearValue, ClearWeights};
+pub use function::{Comparison, Extremum};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
 pub use polynomial::{Basis, Polynomial};
