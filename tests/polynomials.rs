@@ -92,7 +92,7 @@ fn relinearizations_are_few_and_zeros_cost_nothing() {
     };
     // Dense, odd, even.
     let counts = |degree: usize, cost: &mut dyn FnMut(usize, usize) -> usize| {
-        [cost(degree, 0), cost(degree - usize::from(degree % 2 == 0), 1), cost(degree - degree % 2, 2)]
+        [cost(degree, 0), cost(degree - usize::from(degree.is_multiple_of(2)), 1), cost(degree - degree % 2, 2)]
     };
     let mut relinearizations = |degree, kind| cost(degree, kind).relinearizations;
     for (degree, most) in [(3, [2, 2, 1]), (7, [4, 4, 3]), (15, [7, 7, 5]), (31, [10, 10, 8]), (63, [15, 14, 11])] {

@@ -285,7 +285,10 @@ impl fmt::Display for Approximation {
         let degrees: Vec<String> = self.degrees().iter().map(ToString::to_string).collect();
         match &self.method {
             Method::Polynomial(_) => write!(f, ": degree {}", degrees.join(", "))?,
-            Method::Iteration(iteration) => write!(f, ": {:?}, {} steps", iteration.kind, iteration.steps)?,
+            Method::Iteration(iteration) => {
+                let by = if iteration.kind == Kind::Goldschmidt { "Goldschmidt" } else { "Newton" };
+                write!(f, ": {by}, {} steps", iteration.steps)?;
+            }
             Method::Composition(_) | Method::Gate(_) => write!(f, ": degrees {}", degrees.join(", "))?,
         }
         let report = &self.plan;

@@ -69,7 +69,7 @@ impl Sign {
             }
         }
         let function = format!("sign for |x| >= {margin:e}");
-        Err(Error::Unreachable { function, wanted, best, reason: "64-bit minimax polynomials end near 2^-44" })
+        Err(Error::Unreachable { function, wanted, best, reason: "64-bit minimax polynomials end at 2^-44" })
     }
 
     /// The factors on `[-bound, bound]`, the last one turned into `scale * p + shift`.
@@ -110,11 +110,14 @@ mod tests {
             let degrees: Vec<_> = polynomials.iter().map(Polynomial::degree).collect();
             let depth: u32 = polynomials.iter().map(Polynomial::depth).sum();
             println!("margin 2^-{margin_bits}, error 2^-{error_bits}: {degrees:?}, depth {depth}");
+            // Clenshaw's rule near the ends of [-1, 1] adds up to degree^2 roundings of coefficients whose sizes sum to about 2.
+            let highest = degrees.iter().max().map_or(1.0, |&d| d as f64);
+            let bound = 1.0001 * sign.error + 2.0 * highest * highest * f64::EPSILON;
             for k in 0..=100_000 {
                 let part = f64::from(k) / 1e5;
                 for x in [margin + (1.0 - margin) * part, margin.powf(part)] {
-                    assert!((value(x) - 1.0).abs() <= 1.0001 * sign.error + 1e-13, "{x}: {}", value(x));
-                    assert!((value(-x) + 1.0).abs() <= 1.0001 * sign.error + 1e-13);
+                    assert!((value(x) - 1.0).abs() <= bound, "{x}: {}", value(x));
+                    assert!((value(-x) + 1.0).abs() <= bound);
                 }
             }
         }

@@ -8,6 +8,9 @@
 //! can still be multiplied `l` times. Every operation that multiplies consumes one level and leaves the value at the
 //! scale that belongs to its new level, so that a circuit never names a scale.
 //!
+//! Building blocks: [`DiagonalMatrix`] for matrices, [`Polynomial`] for polynomials at the least depth, [`Approximation`] for
+//! functions to a stated error, [`Comparison`] and [`Extremum`] for two values.
+//!
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
 mod approximation;
