@@ -146,6 +146,19 @@ pub enum Error {
         right: String,
     },
 
+    /// No polynomial or iteration within reach comes as close to a function as was asked.
+    #[error("{function}: an error of {wanted:e} is out of reach, the best is {best:e} ({reason})")]
+    Unreachable {
+        /// The function and its interval.
+        function: String,
+        /// The error asked for.
+        wanted: f64,
+        /// The least error found.
+        best: f64,
+        /// What limits it, and what to do.
+        reason: &'static str,
+    },
+
     // --- choose other parameters ------------------------------------------------------------
     /// The modulus is too large for the ring at the wanted security.
     #[error(

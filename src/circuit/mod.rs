@@ -8,18 +8,28 @@
 //! can still be multiplied `l` times. Every operation that multiplies consumes one level and leaves the value at the
 //! scale that belongs to its new level, so that a circuit never names a scale.
 //!
+//! Building blocks: [`DiagonalMatrix`] for matrices, [`Polynomial`] for polynomials at the least depth, [`Approximation`] for
+//! functions to a stated error, [`Comparison`] and [`Extremum`] for two values.
+//!
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
+mod approximation;
 mod clear;
+mod composite;
 mod dft;
+mod function;
+mod iteration;
 mod linear;
 mod plan;
 mod polynomial;
+mod remez;
 mod schedule;
 mod transform;
 
+pub use approximation::Approximation;
 pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
 pub use dft::{coefficients_from_slots, slots_from_coefficients};
+pub use function::{Comparison, Extremum};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
 pub use polynomial::{Basis, Polynomial};
