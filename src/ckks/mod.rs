@@ -12,7 +12,7 @@
 //! [`crate::circuit::Evaluator`] operations can always be added.
 //!
 //! *Security.* Decrypted values are approximations whose error depends on the secret. Decryptions that leave the key owner leak the key
-//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes.
+//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes, [`Decryptor::decrypt_for_sharing`] for others'.
 //!
 //! # Source
 //! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
@@ -26,6 +26,7 @@ mod parameters;
 mod precision;
 mod reading;
 mod security;
+mod sharing;
 
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
@@ -35,3 +36,4 @@ pub use noise::{Encryption, Magnitude, NoiseEstimator, NoisePlain, NoiseValue, N
 pub use parameters::{Builder, Parameters};
 pub use precision::{Bits, Precision};
 pub use security::{Security, SecurityEstimate};
+pub use sharing::{Shared, SharingBound, SharingLedger, SharingPolicy};

@@ -10,6 +10,7 @@ mod rns;
 pub(crate) mod rows;
 mod sampling;
 mod tables;
+mod wide;
 
 pub use embedding::Embedding;
 pub use modulus::Modulus;
@@ -19,3 +20,4 @@ pub use rns::Extension;
 pub(crate) use rns::balanced_digits_to_f64;
 pub use sampling::{Csprng, Seed};
 pub use tables::{Prime, RingTables};
+pub use wide::WideGaussian;
