@@ -48,7 +48,7 @@ fn main() -> Result<(), Error> {
     let mut keys = KeyGenerator::new(&parameters)?;
     let evaluation_keys = keys.evaluation_keys(&KeyRequest::from(&report))?;
     println!("{} keys, {:.1} MiB", 1 + report.rotations.len(), evaluation_keys.bytes() as f64 / (1 << 20) as f64);
-    assert_eq!(evaluation_keys.galois().len(), report.rotations.len());
+    assert_eq!(evaluation_keys.len(), 1 + report.rotations.len());
     let (encryptor, decryptor) = (keys.encryptor(), keys.decryptor());
     let eval = Evaluator::new(&parameters, &Device::auto(), &evaluation_keys)?;
 

@@ -108,9 +108,28 @@ pub enum Error {
     /// No relinearization key.
     #[error("no relinearization key; generate the evaluation keys with `relinearization(true)`")]
     MissingRelinearizationKey,
+    /// No keys to the sparse secret of bootstrapping and back.
+    #[error(
+        "no keys for the sparse secret that raises the modulus; generate the evaluation keys with `encapsulation(true)`"
+    )]
+    MissingEncapsulationKey,
+    /// A key that does not reach up to the ciphertext's level.
+    #[error(
+        "{op}: the key was made for level {made_for} and below, the ciphertext is at level {needed}; request the key at level {needed} or above (`KeyRequest::{request}`), or bring the ciphertext down with `drop_to`"
+    )]
+    KeyLevelTooLow {
+        /// The operation, with its rotation.
+        op: String,
+        /// How to ask for the key.
+        request: &'static str,
+        /// Highest level that the key serves.
+        made_for: u32,
+        /// The ciphertext's level.
+        needed: u32,
+    },
     /// Operands were made under different parameters.
     #[error(
-        "{op}: the operands belong to different parameters; use one `Parameters` value for keys, plaintexts and ciphertexts"
+        "{op}: the operands belong to different parameters; use one parameter set for keys, plaintexts and ciphertexts"
     )]
     ParameterMismatch {
         /// The operation.
@@ -208,6 +227,14 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// Less memory for keys than one of them takes.
+    #[error("{limit} bytes of device memory for keys; the largest key takes {least}, give it at least as much")]
+    KeyMemoryTooSmall {
+        /// Bytes allowed.
+        limit: u64,
+        /// The least that works.
+        least: u64,
+    },
     /// The device failed; it stays failed.
     #[error("{device} failed: {reason}; open the device again")]
     DeviceFailed {
@@ -232,6 +259,28 @@ pub enum Error {
         /// Tensor or metadata entry.
         field: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Bytes from outside that are not what they should be. Nothing was made of them.
+    #[error("bytes of {kind}: {field}: {reason}")]
+    BadBytes {
+        /// The object that was read.
+        kind: &'static str,
+        /// The part of it that is wrong.
+        field: &'static str,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// A reader or writer failed.
+    #[error("{doing} {object} failed ({kind}): {reason}; try again over a fresh connection or file")]
+    Stream {
+        /// What was under way: reading or writing.
+        doing: &'static str,
+        /// The object.
+        object: &'static str,
+        /// The kind of failure.
+        kind: std::io::ErrorKind,
+        /// The system's words.
         reason: String,
     },
     /// The operating system gave no randomness.

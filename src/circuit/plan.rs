@@ -1,11 +1,12 @@
 //! The reading without values: levels, keys and cost of a circuit.
 
-use super::{Evaluator, Matrix, check_slots};
+use super::transform::{Schedule, steps};
+use super::{Evaluator, LinearTransform, Matrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Where inputs of a plan stand: higher than any chain, so that no circuit runs out of levels.
@@ -50,33 +51,51 @@ pub struct PlanWeights {
     level: Level,
 }
 
+/// Level and order of an encoded linear map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanTransform {
+    schedule: Schedule,
+    level: Level,
+}
+
 #[derive(Debug)]
 struct Record {
     lowest: Level,
-    steps: BTreeSet<i32>,
+    /// Highest level at which each rotation is used.
+    steps: BTreeMap<i32, Level>,
+    relinearization: Option<Level>,
+    conjugation: Option<Level>,
     report: PlanReport,
 }
 
 /// What a circuit needs: levels, keys, work.
 ///
 /// One call of an operation counts once whatever the batch, because it is one dispatch for the whole batch.
-/// Negations and [`Evaluator::drop_to`] are not counted.
+/// Negations, [`Evaluator::mul_i`] and [`Evaluator::drop_to`] are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanReport {
     /// Levels between the highest input and the deepest value.
     pub depth: u32,
     /// Rotation steps that need a key: sorted, each in `1..slots`.
     pub rotations: Vec<i32>,
+    /// For each of them, levels between the highest input and its highest use: a key made for that level serves every use.
+    pub rotation_depths: Vec<u32>,
     /// Whether a relinearization key is needed.
     pub relinearization: bool,
+    /// Levels between the highest input and its highest use; 0 without one.
+    pub relinearization_depth: u32,
     /// Whether a conjugation key is needed.
     pub conjugation: bool,
+    /// Levels between the highest input and its highest use; 0 without one.
+    pub conjugation_depth: u32,
     /// Additions and subtractions of values, plaintexts and scalars.
     pub additions: usize,
-    /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] is one.
+    /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] or [`Evaluator::dot`] is one.
     pub plain_multiplications: usize,
-    /// Products of two values, squares among them; each relinearizes once.
+    /// Products of two values, squares among them.
     pub multiplications: usize,
+    /// Relinearizations: one for every [`Evaluator::mul`], one for all the products of an [`Evaluator::dot`].
+    pub relinearizations: usize,
     /// Rotations that decompose their operand.
     pub single_rotations: usize,
     /// Rotations that share a decomposition.
@@ -91,17 +110,20 @@ pub struct PlanReport {
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let needed = |key| if key { "needed" } else { "not needed" };
+        let needed =
+            |key, depth| if key { format!("needed, first at depth {depth}") } else { String::from("not needed") };
         writeln!(f, "depth                  {} level(s)", self.depth)?;
         writeln!(f, "rotation keys          {} {:?}", self.rotations.len(), self.rotations)?;
-        writeln!(f, "relinearization key    {}", needed(self.relinearization))?;
-        writeln!(f, "conjugation key        {}", needed(self.conjugation))?;
+        writeln!(f, "  first at depth       {:?}", self.rotation_depths)?;
+        writeln!(f, "relinearization key    {}", needed(self.relinearization, self.relinearization_depth))?;
+        writeln!(f, "conjugation key        {}", needed(self.conjugation, self.conjugation_depth))?;
         writeln!(f, "rotations              {} single, {} hoisted", self.single_rotations, self.hoisted_rotations)?;
         writeln!(
             f,
             "multiplications        {} ciphertext, {} plain",
             self.multiplications, self.plain_multiplications
         )?;
+        writeln!(f, "relinearizations       {}", self.relinearizations)?;
         writeln!(f, "combines               {}", self.combines)?;
         writeln!(f, "additions              {}", self.additions)?;
         writeln!(f, "conjugations           {}", self.conjugations)?;
@@ -117,7 +139,13 @@ impl Plan {
 
     /// A plan whose chain has only `top` levels.
     pub(super) fn with_top(slots: usize, top: Level) -> Self {
-        let record = Record { lowest: top, steps: BTreeSet::new(), report: PlanReport::default() };
+        let record = Record {
+            lowest: top,
+            steps: BTreeMap::new(),
+            relinearization: None,
+            conjugation: None,
+            report: PlanReport::default(),
+        };
         Self { slots: slots.max(1), top, record: RefCell::new(record) }
     }
 
@@ -129,9 +157,16 @@ impl Plan {
     /// What the circuits run so far need.
     pub fn report(&self) -> PlanReport {
         let record = self.record.borrow();
+        // A value of another evaluator may stand above this one's top.
+        let depth = |level: Level| self.top.0.saturating_sub(level.0);
         PlanReport {
-            depth: self.top.0 - record.lowest.0,
-            rotations: record.steps.iter().copied().collect(),
+            depth: depth(record.lowest),
+            rotations: record.steps.keys().copied().collect(),
+            rotation_depths: record.steps.values().map(|&level| depth(level)).collect(),
+            relinearization: record.relinearization.is_some(),
+            relinearization_depth: record.relinearization.map_or(0, depth),
+            conjugation: record.conjugation.is_some(),
+            conjugation_depth: record.conjugation.map_or(0, depth),
             ..record.report.clone()
         }
     }
@@ -162,11 +197,22 @@ impl Plan {
         Ok(self.reach(Level(below), batch))
     }
 
-    fn note_rotation(&self, steps: i32, hoisted: bool) {
+    /// Products of values at `level` that relinearize together.
+    fn note_products(&self, level: Level, count: usize) {
+        if count > 0 {
+            let record = &mut *self.record.borrow_mut();
+            record.report.multiplications += count;
+            record.report.relinearizations += 1;
+            record.relinearization = record.relinearization.max(Some(level));
+        }
+    }
+
+    fn note_rotation(&self, level: Level, steps: i32, hoisted: bool) {
         let steps = self.normalise(steps);
         if steps != 0 {
             let record = &mut *self.record.borrow_mut();
-            record.steps.insert(steps);
+            let highest = record.steps.entry(steps).or_insert(level);
+            *highest = level.max(*highest);
             let count =
                 if hoisted { &mut record.report.hoisted_rotations } else { &mut record.report.single_rotations };
             *count += 1;
@@ -206,6 +252,7 @@ impl Evaluator for Plan {
     type Value = PlanValue;
     type Plain = PlanValue;
     type Weights = PlanWeights;
+    type Transform = PlanTransform;
 
     fn slots(&self) -> usize {
         self.slots
@@ -300,19 +347,13 @@ impl Evaluator for Plan {
     fn mul(&self, a: &PlanValue, b: &PlanValue) -> Result<PlanValue> {
         check_pair("mul", a, b)?;
         let out = self.rescale("mul", a.level, a.batch)?;
-        self.count(|report| {
-            report.multiplications += 1;
-            report.relinearization = true;
-        });
+        self.note_products(a.level, 1);
         Ok(out)
     }
 
     fn square(&self, a: &PlanValue) -> Result<PlanValue> {
         let out = self.rescale("square", a.level, a.batch)?;
-        self.count(|report| {
-            report.multiplications += 1;
-            report.relinearization = true;
-        });
+        self.note_products(a.level, 1);
         Ok(out)
     }
 
@@ -333,24 +374,83 @@ impl Evaluator for Plan {
         Ok(out)
     }
 
+    fn dot(
+        &self,
+        products: &[(&PlanValue, &PlanValue)],
+        terms: &[(&PlanValue, f64)],
+        level: Level,
+    ) -> Result<PlanValue> {
+        if let Some(index) = terms.iter().position(|(_, c)| !c.is_finite()) {
+            return Err(Error::BadValue { index, reason: "not a finite number" });
+        }
+        let scaled: Vec<_> = terms.iter().filter(|(_, c)| *c != 0.0).map(|(x, _)| *x).collect();
+        let Some(first) = products.first().map(|(a, _)| *a).or(scaled.first().copied()) else {
+            let (expected, got) = ("a product, or a scalar that is not zero".into(), "none".into());
+            return Err(Error::ShapeMismatch { op: "dot", expected, got });
+        };
+        let above = Level(level.0.saturating_add(1));
+        for (a, b) in products {
+            check_pair("dot", a, b)?;
+            check_levels("dot", above, a.level)?;
+            check_batch("dot", first.batch, a.batch)?;
+        }
+        for x in &scaled {
+            if above > x.level {
+                return Err(Error::LevelTooHigh { op: "dot", wanted: above.0, available: x.level.0 });
+            }
+            check_batch("dot", first.batch, x.batch)?;
+        }
+        let out = self.rescale("dot", above, first.batch)?;
+        self.note_products(above, products.len());
+        self.count(|report| {
+            report.plain_multiplications += scaled.len();
+            report.additions += products.len() + scaled.len() - 1;
+        });
+        Ok(out)
+    }
+
     fn rotate(&self, a: &PlanValue, steps: i32) -> Result<PlanValue> {
-        self.note_rotation(steps, false);
+        self.note_rotation(a.level, steps, false);
         Ok(*a)
     }
 
     fn rotate_hoisted(&self, a: &PlanValue, steps: &[i32]) -> Result<Vec<PlanValue>> {
         for &step in steps {
-            self.note_rotation(step, true);
+            self.note_rotation(a.level, step, true);
         }
         Ok(vec![*a; steps.len()])
     }
 
     fn conjugate(&self, a: &PlanValue) -> Result<PlanValue> {
-        self.count(|report| {
-            report.conjugations += 1;
-            report.conjugation = true;
-        });
+        let record = &mut *self.record.borrow_mut();
+        record.report.conjugations += 1;
+        record.conjugation = record.conjugation.max(Some(a.level));
         Ok(*a)
+    }
+
+    fn mul_i(&self, a: &PlanValue) -> Result<PlanValue> {
+        Ok(*a)
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<PlanTransform> {
+        transform.check("encode_transform", self.slots, level)?;
+        if level > self.top {
+            return Err(Error::LevelTooHigh { op: "encode_transform", wanted: level.0, available: self.top.0 });
+        }
+        Ok(PlanTransform { schedule: transform.schedule().clone(), level })
+    }
+
+    fn transform(&self, a: &PlanValue, transform: &PlanTransform) -> Result<PlanValue> {
+        check_levels("transform", a.level, transform.level)?;
+        let out = self.rescale("transform", a.level, a.batch)?;
+        transform.schedule.babies.iter().for_each(|&j| self.note_rotation(a.level, steps(j), true));
+        transform.schedule.gaps().for_each(|gap| self.note_rotation(a.level, steps(gap), false));
+        let diagonals: usize = transform.schedule.groups.iter().map(|group| group.babies.len()).sum();
+        self.count(|report| {
+            report.plain_multiplications += diagonals;
+            report.additions += diagonals - 1;
+        });
+        Ok(out)
     }
 
     fn combine(&self, a: &PlanValue, weights: &PlanWeights) -> Result<PlanValue> {
@@ -388,17 +488,22 @@ mod tests {
         let z = plan.add_scalars(&z, &[1.0, 2.0])?;
         plan.mul_scalar(&plan.sub(&z, &z)?, 0.5)?; // level -4
         plan.rotate(&x, 32)?;
+        plan.rotate(&x, 5)?; // a key already needed, higher up
         assert_eq!(
             plan.report(),
             PlanReport {
                 depth: 4,
                 rotations: vec![3, 5, 15],
+                rotation_depths: vec![1, 0, 1],
                 relinearization: true,
+                relinearization_depth: 1,
                 conjugation: true,
+                conjugation_depth: 3,
                 additions: 4,
                 plain_multiplications: 3,
                 multiplications: 1,
-                single_rotations: 1,
+                relinearizations: 1,
+                single_rotations: 2,
                 hoisted_rotations: 3,
                 conjugations: 1,
                 combines: 1,

@@ -1,7 +1,7 @@
 //! Ciphertexts: on a device, and on the host for the way between client and server.
 
 use super::parameters::Parameters;
-use crate::device::Device;
+use crate::device::{Basis, Device};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
 use crate::rlwe::HostPair;
@@ -143,7 +143,7 @@ impl HostCiphertext {
             hash.update(field.to_le_bytes());
         }
         hash.update(self.scale.to_le_bytes());
-        for words in [&self.pair.c0, &self.pair.expand_c1(self.parameters.rlwe())] {
+        for words in [&self.pair.c0, &self.pair.expand_c1(self.parameters.rlwe(), &self.basis())] {
             for block in words.chunks(4096) {
                 let bytes: Vec<u8> = block.iter().flat_map(|w| w.to_le_bytes()).collect();
                 hash.update(&bytes);
@@ -152,13 +152,15 @@ impl HostCiphertext {
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The primes of its limbs.
+    pub(super) fn basis(&self) -> Basis {
+        self.parameters.rlwe().basis(self.pair.limbs)
+    }
+
     pub(super) fn to_device(&self, ring: &Ring) -> Result<Ciphertext> {
-        let mut words = self.pair.c0.clone();
-        words.extend(self.pair.expand_c1(self.parameters.rlwe()));
-        let basis = self.parameters.rlwe().basis(self.pair.limbs);
         Ok(Ciphertext {
             parameters: self.parameters.clone(),
-            poly: RnsPoly::upload(ring, &basis, self.components * self.pair.batch, &words)?,
+            poly: self.pair.load(ring, &self.basis(), self.components)?,
             components: self.components,
             level: self.level,
             scale: self.scale,

@@ -3,12 +3,12 @@
 use super::ciphertext::HostCiphertext;
 use super::encoder::{Encoder, Plaintext};
 use super::parameters::Parameters;
-use crate::circuit::PlanReport;
+use super::request::KeyRequest;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed};
 use crate::rlwe::encrypt::UniformHalf;
 use crate::rlwe::{EvaluationKeys, PublicKey, SecretKey};
-use crate::units::{GaloisElement, Level};
+use crate::units::Level;
 use num_complex::Complex64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,45 +18,6 @@ pub struct KeyGenerator {
     parameters: Parameters,
     secret: Arc<SecretKey>,
     rng: Csprng,
-}
-
-/// The evaluation keys that a circuit needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyRequest {
-    relinearization: bool,
-    conjugation: bool,
-    rotations: Vec<i32>,
-}
-
-impl KeyRequest {
-    /// No keys: additions and known factors only.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With a key for products of ciphertexts.
-    pub fn relinearization(mut self, wanted: bool) -> Self {
-        self.relinearization = wanted;
-        self
-    }
-
-    /// With a key for conjugation.
-    pub fn conjugation(mut self, wanted: bool) -> Self {
-        self.conjugation = wanted;
-        self
-    }
-
-    /// With keys for these rotations.
-    pub fn rotations(mut self, steps: impl IntoIterator<Item = i32>) -> Self {
-        self.rotations.extend(steps);
-        self
-    }
-}
-
-impl From<&PlanReport> for KeyRequest {
-    fn from(plan: &PlanReport) -> Self {
-        Self { relinearization: plan.relinearization, conjugation: plan.conjugation, rotations: plan.rotations.clone() }
-    }
 }
 
 impl KeyGenerator {
@@ -73,7 +34,17 @@ impl KeyGenerator {
     pub fn from_seed(parameters: &Parameters, seed: &Seed) -> Self {
         let mut rng = Csprng::new(seed);
         let secret = Arc::new(SecretKey::generate(parameters.rlwe(), &mut rng));
+        Self::from_secret(parameters, secret, rng)
+    }
+
+    /// A generator for a secret that there is.
+    pub(super) fn from_secret(parameters: &Parameters, secret: Arc<SecretKey>, rng: Csprng) -> Self {
         Self { parameters: parameters.clone(), secret, rng }
+    }
+
+    /// The secret, to be kept by its owner.
+    pub(super) fn secret(&self) -> &SecretKey {
+        &self.secret
     }
 
     /// A public key: whoever has it can encrypt.
@@ -84,14 +55,15 @@ impl KeyGenerator {
     /// The keys that a server needs for a circuit.
     ///
     /// # Cost
-    /// Each key takes `digits * primes` NTTs and `4 * digits * primes * N` bytes.
+    /// Each key for `L` limbs takes `D (L + K)` NTTs and `4 D (L + K) N` bytes, for `D` digits and `K` special primes.
     /// # Errors
-    /// None in practice: every requested step has a Galois element.
+    /// [`Error::LevelTooHigh`] for a key at a level that the chain does not have.
     pub fn evaluation_keys(&mut self, request: &KeyRequest) -> Result<EvaluationKeys> {
-        let log_n = self.parameters.log_n();
-        let rotations = request.rotations.iter().map(|&steps| GaloisElement::from_steps(steps, log_n));
-        let conjugation = request.conjugation.then(|| GaloisElement::conjugation(log_n));
-        EvaluationKeys::generate(&self.secret, request.relinearization, rotations.chain(conjugation), &mut self.rng)
+        let keys = EvaluationKeys::generate(&self.secret, request.keys(&self.parameters)?, &mut self.rng)?;
+        match request.encapsulated(&self.parameters) {
+            Some(shape) => keys.with_encapsulation(&self.secret, shape, &mut self.rng),
+            None => Ok(keys),
+        }
     }
 
     /// Encrypts with the secret key: half the size, less noise.
@@ -166,7 +138,9 @@ impl Encryptor {
         let mut rng = Csprng::new(&self.rng.lock().unwrap_or_else(PoisonError::into_inner).seed());
         let pair = match &self.key {
             EncryptionKey::Public(key) => key.encrypt(&plaintext.words, plaintext.batch, limbs, &mut rng)?,
-            EncryptionKey::Secret(key) => key.encrypt(&plaintext.words, plaintext.batch, limbs, &mut rng),
+            EncryptionKey::Secret(key) => {
+                key.encrypt(&plaintext.words, plaintext.batch, &self.parameters.rlwe().basis(limbs), &mut rng)
+            }
         };
         Ok(HostCiphertext {
             parameters: self.parameters.clone(),
@@ -215,7 +189,9 @@ impl Decryptor {
         let pair = &ciphertext.pair;
         let rest = match &pair.c1 {
             UniformHalf::Words(words) => std::borrow::Cow::Borrowed(words.as_slice()),
-            UniformHalf::Seeded(_) => std::borrow::Cow::Owned(pair.expand_c1(self.parameters.rlwe())),
+            UniformHalf::Seeded(_) => {
+                std::borrow::Cow::Owned(pair.expand_c1(self.parameters.rlwe(), &ciphertext.basis()))
+            }
         };
         let mut components = vec![pair.c0.as_slice()];
         components.extend(rest.chunks(pair.c0.len().max(1)));

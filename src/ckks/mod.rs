@@ -17,23 +17,33 @@
 //! # Source
 //! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
 
+mod bootstrap;
+mod chain;
 mod ciphertext;
 mod client;
+mod dot;
 mod encoder;
 mod evaluator;
 mod noise;
 mod parameters;
 mod precision;
 mod reading;
+mod request;
 mod security;
 mod sharing;
+mod transform;
+mod wire;
 
+pub use crate::rlwe::wire::Limits;
+pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
 pub use ciphertext::{Ciphertext, HostCiphertext};
-pub use client::{Decryptor, Encryptor, KeyGenerator, KeyRequest};
+pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};
 pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
-pub use noise::{Encryption, Magnitude, NoiseEstimator, NoisePlain, NoiseValue, NoiseWeights};
+pub use noise::{Encryption, Magnitude, NoiseEstimator, NoisePlain, NoiseTransform, NoiseValue, NoiseWeights};
 pub use parameters::{Builder, Parameters};
 pub use precision::{Bits, Precision};
+pub use request::KeyRequest;
 pub use security::{Security, SecurityEstimate};
 pub use sharing::{Shared, SharingBound, SharingLedger, SharingPolicy};
+pub use transform::DeviceTransform;

@@ -13,9 +13,10 @@
 //! key switching by digits: Han and Ki, ePrint 2019/688. Every formula stands at the method that uses it, and
 //! `tests/noise_prediction.rs` holds it against decryptions on both sides.
 
+use super::chain::level_modulus;
 use super::encoder::Encoder;
-use super::parameters::{Parameters, level_modulus};
-use crate::circuit::{self, Matrix, Plan, PlanValue, PlanWeights};
+use super::parameters::Parameters;
+use crate::circuit::{self, LinearTransform, Matrix, Plan, PlanTransform, PlanValue, PlanWeights};
 use crate::error::{Error, Result};
 use crate::math::{Csprng, rows};
 use crate::units::{GaloisElement, Level};
@@ -93,6 +94,9 @@ struct Estimate {
 }
 
 impl Estimate {
+    /// Exactly zero.
+    const ZERO: Self = Self { variance: 0.0, worst: 0.0, message: Magnitude::ZERO };
+
     /// With an error that is independent of everything so far.
     fn with_noise(self, variance: f64) -> Self {
         Self { variance: self.variance + variance, worst: self.worst.hypot(variance.sqrt()), ..self }
@@ -220,6 +224,17 @@ pub struct NoiseWeights {
     scale: f64,
     level: Level,
     matrix: Matrix,
+}
+
+/// A linear map as the prediction sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoiseTransform {
+    at: PlanTransform,
+    level: Level,
+    /// Factor on the diagonals.
+    scale: f64,
+    /// The diagonals of each giant step, with whether a rotation brings their operand; and whether a rotation follows.
+    groups: Vec<(Vec<(PlainEstimate, bool)>, bool)>,
 }
 
 /// Predicts the noise of a circuit for one parameter set.
@@ -384,24 +399,50 @@ impl NoiseEstimator {
         same: bool,
     ) -> Result<NoiseValue> {
         let (q, switching) = (self.dropped(a.level)?, self.switching(a.level)?);
-        let product = |(x, y): (Estimate, Estimate)| {
-            let (mx, my) = (x.message, y.message);
-            // Errors of a square meet the message twice, and each other: 2 e m + e^2.
-            let twice = if same { 2.0 } else { 1.0 };
-            let crossed = x.variance * (a.scale * my.rms).powi(2) + y.variance * (a.scale * mx.rms).powi(2);
-            let message = mx.times(my);
-            // The mean |z|^4 is 1 to 1.8 (mean |z|^2)^2, from constant moduli to uniform real numbers.
-            let rms = if same { (1.5f64.sqrt() * message.rms).min(mx.bound * mx.rms) } else { message.rms };
-            let worst =
-                a.scale * (x.worst * my.bound + y.worst * mx.bound) + TAIL * self.degree.sqrt() * x.worst * y.worst;
-            let sum = Estimate {
-                variance: twice * (crossed + self.degree * x.variance * y.variance),
-                worst,
-                message: Magnitude { rms, ..message },
-            };
-            self.rescaled(sum.with_noise(switching), q)
-        };
-        self.value(at, pairs.into_iter().map(product).collect())
+        let sums = pairs.into_iter().map(|(x, y)| self.unrescaled(a.scale * a.scale, x, y, same));
+        self.value(at, sums.map(|sum| self.rescaled(sum.with_noise(switching), q)).collect())
+    }
+
+    /// A product of two ciphertexts whose scales multiply to `scale`, before relinearization and rescaling.
+    fn unrescaled(&self, scale: f64, x: Estimate, y: Estimate, same: bool) -> Estimate {
+        let (mx, my, s) = (x.message, y.message, scale.sqrt());
+        // Errors of a square meet the message twice, and each other: 2 e m + e^2.
+        let twice = if same { 2.0 } else { 1.0 };
+        let crossed = x.variance * (s * my.rms).powi(2) + y.variance * (s * mx.rms).powi(2);
+        let message = mx.times(my);
+        // The mean |z|^4 is 1 to 1.8 (mean |z|^2)^2, from constant moduli to uniform real numbers.
+        let rms = if same { (1.5f64.sqrt() * message.rms).min(mx.bound * mx.rms) } else { message.rms };
+        let worst = s * (x.worst * my.bound + y.worst * mx.bound) + TAIL * self.degree.sqrt() * x.worst * y.worst;
+        Estimate {
+            variance: twice * (crossed + self.degree * x.variance * y.variance),
+            worst,
+            message: Magnitude { rms, ..message },
+        }
+    }
+
+    /// A ciphertext at scale `scale` times a plaintext at scale `factor`, before rescaling:
+    /// `v (factor rms_p)^2 + r (scale rms)^2 + N v r` with the plaintext's rounding `r`.
+    fn times_plain(&self, (x, scale): (Estimate, f64), (p, factor): (PlainEstimate, f64)) -> Estimate {
+        let rounded = p.rounding.sqrt() * scale;
+        Estimate {
+            variance: x.variance * (factor * p.message.rms).powi(2)
+                + (rounded * x.message.rms).powi(2)
+                + self.degree * x.variance * p.rounding,
+            worst: x.worst * factor * p.message.bound
+                + rounded * x.message.bound
+                + TAIL * (self.degree * p.rounding).sqrt() * x.worst,
+            message: x.message.times(p.message),
+        }
+    }
+
+    /// How large an encoded vector is, and the mean square of its rounding.
+    fn encoded(&self, vector: &[Complex64], scale: f64) -> PlainEstimate {
+        let exact = self.parameters.embedding().to_coefficients(vector);
+        let mut rounded = exact.clone();
+        rows::round_scaled(&mut rounded, scale);
+        let off: f64 = exact.iter().zip(&rounded).map(|(c, r)| (c * scale - r).powi(2)).sum();
+        let message = Magnitude::of(vector, self.parameters.slots());
+        PlainEstimate { rounding: off / self.degree + self.float_noise(message.rms * scale), message }
     }
 
     /// Every vector of `a` with the noise of one key switch.
@@ -424,6 +465,7 @@ impl circuit::Evaluator for NoiseEstimator {
     type Value = NoiseValue;
     type Plain = NoisePlain;
     type Weights = NoiseWeights;
+    type Transform = NoiseTransform;
 
     fn slots(&self) -> usize {
         self.parameters.slots()
@@ -442,14 +484,7 @@ impl circuit::Evaluator for NoiseEstimator {
     fn encode(&self, vectors: &[Vec<Complex64>], level: Level) -> Result<NoisePlain> {
         let at = self.plan.encode(vectors, level)?;
         let scale = self.parameters.scale_at(level)?;
-        let estimate = |vector: &Vec<Complex64>| {
-            let exact = self.parameters.embedding().to_coefficients(vector);
-            let mut rounded = exact.clone();
-            rows::round_scaled(&mut rounded, scale);
-            let off: f64 = exact.iter().zip(&rounded).map(|(c, r)| (c * scale - r).powi(2)).sum();
-            let message = Magnitude::of(vector, self.parameters.slots());
-            PlainEstimate { rounding: off / self.degree + self.float_noise(message.rms * scale), message }
-        };
+        let estimate = |vector: &Vec<Complex64>| self.encoded(vector, scale);
         Ok(NoisePlain { at, vectors: vectors.iter().map(estimate).collect() })
     }
 
@@ -532,24 +567,85 @@ impl circuit::Evaluator for NoiseEstimator {
         let at = self.plan.dot_plain(&standing)?;
         let (first, _) = terms[0];
         let q = self.dropped(first.level)?;
-        let empty = Estimate { variance: 0.0, worst: 0.0, message: Magnitude::ZERO };
-        let mut sums = vec![empty; first.vectors.len()];
+        let mut sums = vec![Estimate::ZERO; first.vectors.len()];
         for (a, plain) in terms {
             for (sum, (x, p)) in sums.iter_mut().zip(zip(a, &plain.vectors)) {
-                let rounded = (p.rounding * a.scale * a.scale).sqrt();
-                let term = Estimate {
-                    variance: x.variance * (a.scale * p.message.rms).powi(2)
-                        + (rounded * x.message.rms).powi(2)
-                        + self.degree * x.variance * p.rounding,
-                    worst: x.worst * a.scale * p.message.bound
-                        + rounded * x.message.bound
-                        + TAIL * (self.degree * p.rounding).sqrt() * x.worst,
-                    message: x.message.times(p.message),
-                };
+                let term = self.times_plain((x, a.scale), (p, a.scale));
                 *sum = sum.plus(term);
             }
         }
         self.value(at, sums.into_iter().map(|sum| self.rescaled(sum, q)).collect())
+    }
+
+    /// Products and scalar multiples as in `mul` and `mul_scalar`, with one switch for all products and one rounding.
+    fn dot(
+        &self,
+        products: &[(&NoiseValue, &NoiseValue)],
+        terms: &[(&NoiseValue, f64)],
+        level: Level,
+    ) -> Result<NoiseValue> {
+        let factors: Vec<_> = products.iter().map(|(a, b)| (&a.at, &b.at)).collect();
+        let scaled: Vec<_> = terms.iter().map(|(x, c)| (&x.at, *c)).collect();
+        let at = self.plan.dot(&factors, &scaled, level)?;
+        let above = Level(level.0 + 1);
+        let (q, switching) = (self.dropped(above)?, self.switching(above)?);
+        let target = self.parameters.scale_at(level)? * q;
+        let mut sums = vec![Estimate::ZERO; circuit::Evaluator::batch(&self.plan, &at)];
+        for (a, b) in products {
+            for (sum, (x, y)) in sums.iter_mut().zip(zip(a, &b.vectors)) {
+                *sum = sum.plus(self.unrescaled(target, x, y, std::ptr::eq(*a, *b)));
+            }
+        }
+        if !products.is_empty() {
+            sums.iter_mut().for_each(|sum| *sum = sum.with_noise(switching));
+        }
+        for &(x, c) in terms.iter().filter(|(_, c)| *c != 0.0) {
+            for (sum, v) in sums.iter_mut().zip(&x.vectors) {
+                *sum = sum.plus(self.times_scalar(x, *v, c, target / x.scale)?);
+            }
+        }
+        self.value(at, sums.into_iter().map(|sum| self.rescaled(sum, q)).collect())
+    }
+
+    fn mul_i(&self, a: &NoiseValue) -> Result<NoiseValue> {
+        self.value(self.plan.mul_i(&a.at)?, a.vectors.clone())
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<NoiseTransform> {
+        let at = self.plan.encode_transform(transform, level)?;
+        let below = self.parameters.scale_at(Level(level.0 - 1))?;
+        let scale = below * self.dropped(level)? / self.parameters.scale_at(level)?;
+        let slots = self.parameters.slots();
+        let groups = transform.schedule().groups.iter().map(|group| {
+            let diagonal =
+                |&j: &usize| (self.encoded(&transform.rotated_diagonal(group.giant, j, slots), scale), j != 0);
+            (group.babies.iter().map(diagonal).collect(), group.gap != 0)
+        });
+        Ok(NoiseTransform { at, level, scale, groups: groups.collect() })
+    }
+
+    /// Products with plaintexts as in `dot_plain`; a baby step's operand has the noise of its switch, undivided and so without rounding; a giant
+    /// step adds that of its own switch and of the division before it, to the sum before the rescaling.
+    ///
+    /// # Source
+    /// Double hoisting, ePrint 2020/1203, section 5.
+    fn transform(&self, a: &NoiseValue, transform: &NoiseTransform) -> Result<NoiseValue> {
+        let at = self.plan.transform(&a.at, &transform.at)?;
+        let (q, switching) = (self.dropped(a.level)?, self.switching(a.level)?);
+        let map = |x: &Estimate| {
+            let mut sum = Estimate::ZERO;
+            for (diagonals, turned) in &transform.groups {
+                for &(plain, rotated) in diagonals {
+                    let operand = if rotated { x.with_noise(switching) } else { *x };
+                    sum = sum.plus(self.times_plain((operand, a.scale), (plain, transform.scale)));
+                }
+                if *turned {
+                    sum = sum.with_noise(switching + self.rounding());
+                }
+            }
+            self.rescaled(sum, q)
+        };
+        self.value(at, a.vectors.iter().map(map).collect())
     }
 
     /// The switch's noise and its division's rounding; a rotation by nothing is free.
@@ -575,8 +671,7 @@ impl circuit::Evaluator for NoiseEstimator {
         let q = self.dropped(a.level)?;
         let row = |row: usize| {
             let mut terms = a.vectors.iter().zip(weights.matrix.row(row));
-            let empty = Estimate { variance: 0.0, worst: 0.0, message: Magnitude::ZERO };
-            let sum = terms.try_fold(empty, |sum, (v, &w)| {
+            let sum = terms.try_fold(Estimate::ZERO, |sum, (v, &w)| {
                 Ok::<_, Error>(sum.plus(self.times_scalar(a, *v, w, weights.scale)?))
             })?;
             Ok(self.rescaled(sum, q))

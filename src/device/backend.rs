@@ -39,7 +39,7 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     fn name(&self) -> &str;
     /// What it can do.
     fn caps(&self) -> &Caps;
-    /// Makes a ring's tables known. Loading the same ring again returns the same id.
+    /// Makes a ring's tables known. Loading the same ring, or an equal one, again returns the same id.
     ///
     /// # Errors
     /// Out of memory or a failed device.
@@ -49,10 +49,10 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     fn alloc(&self, shape: Shape) -> Result<Buffer>;
-    /// Overwrites a whole buffer; ordered after every submitted program.
+    /// Overwrites the first words of a buffer; ordered after every submitted program.
     ///
     /// # Errors
-    /// [`crate::Error::ShapeMismatch`] for a wrong number of words, or a failed device.
+    /// [`crate::Error::ShapeMismatch`] for more words than the buffer has, or a failed device.
     fn upload(&self, dst: &Buffer, words: &[u32]) -> Result<()>;
     /// Runs a program, in order. Never waits for the GPU.
     ///

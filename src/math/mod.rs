@@ -9,6 +9,7 @@ mod reduce;
 mod rns;
 pub(crate) mod rows;
 mod sampling;
+mod sparse;
 mod tables;
 mod wide;
 

@@ -3,6 +3,7 @@
 use super::Ring;
 use crate::device::{Basis, Op, View};
 use crate::error::{Error, Result};
+use crate::math::Seed;
 use crate::units::{GaloisElement, LimbCount, Shape};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -34,6 +35,36 @@ impl<D: Domain> RnsPoly<D> {
     /// # Errors
     /// [`Error::ShapeMismatch`] for a wrong number of words, [`Error::BadValue`] for a word that is not reduced; device failures.
     pub fn upload(ring: &Ring, basis: &Basis, batch: u32, words: &[u32]) -> Result<Self> {
+        let shape = Self::shape_of(ring, basis, batch, words)?;
+        Ok(Self::over(ring, basis, ring.device().upload(shape, words)?.view()))
+    }
+
+    /// Uploads the words of the first polynomials of a batch; the device expands all others from a public seed, see
+    /// [`Op::Uniform`].
+    ///
+    /// # Cost
+    /// No more words travel than are given.
+    /// # Errors
+    /// As [`Self::upload`].
+    pub fn upload_seeded(ring: &Ring, basis: &Basis, batch: u32, words: &[u32], seed: &Seed) -> Result<Self> {
+        let shape = Self::shape_of(ring, basis, batch, words)?;
+        let row = Shape { batch: 1, ..shape }.words();
+        let given = u32::try_from(words.len() / row).unwrap_or(u32::MAX);
+        if !words.len().is_multiple_of(row) || given >= batch {
+            return Err(Error::ShapeMismatch {
+                op: "upload_seeded",
+                expected: format!("whole polynomials of {row} words, fewer than {batch}"),
+                got: format!("{} words", words.len()),
+            });
+        }
+        let view = ring.device().upload_head(shape, words)?.view();
+        let dst = view.polys(given, batch - given)?;
+        ring.record(Op::Uniform { dst, seed: *seed.expose(), basis: basis.clone() })?;
+        Ok(Self::over(ring, basis, view))
+    }
+
+    /// The shape of a batch, once its basis and words are checked.
+    fn shape_of(ring: &Ring, basis: &Basis, batch: u32, words: &[u32]) -> Result<Shape> {
         let n = ring.log_n().degree();
         if let Some(&p) = basis.primes().iter().find(|&&p| p as usize >= ring.tables().primes().len()) {
             return Err(Error::InvalidParameter { what: "basis", reason: format!("the ring has no prime {p}") });
@@ -44,9 +75,7 @@ impl<D: Domain> RnsPoly<D> {
                 return Err(Error::BadValue { index: row * n + at, reason: "a residue above its modulus" });
             }
         }
-        let shape = Shape { batch, limbs: basis.limbs(), log_n: ring.log_n().get() };
-        let buffer = ring.device().upload(shape, words)?;
-        Ok(Self::over(ring, basis, buffer.view()))
+        Ok(Shape { batch, limbs: basis.limbs(), log_n: ring.log_n().get() })
     }
 
     /// Words `[batch][limb][N]`. Waits for the device.
@@ -293,6 +322,44 @@ impl RnsPoly<Evaluation> {
         let scalars = self.ring.tables().extension(others.primes(), self.basis.primes()).product.clone().into();
         let (a, basis) = (self.view.clone(), self.basis.clone());
         self.fresh(self.batch(), &self.basis, |dst| Op::MulScalar { dst, a, scalars, basis })
+    }
+
+    /// `D` times the polynomials over the basis joined with `others`, where `D` is the product of the primes of `others`: zero there.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub(crate) fn raise(&self, others: &Basis) -> Result<Self> {
+        let basis = self.basis.join(others);
+        let view = self.ring.alloc(self.batch(), &basis)?.view();
+        let scalars = self.ring.tables().extension(others.primes(), self.basis.primes()).product.clone().into();
+        let (dst, a) = (view.limbs(0, self.view.limbs)?, self.view.clone());
+        self.ring.record(Op::MulScalar { dst, a, scalars, basis: self.basis.clone() })?;
+        self.ring.record(Op::Zero { dst: view.limbs(self.view.limbs, others.limbs())? })?;
+        Ok(Self::over(&self.ring, &basis, view))
+    }
+
+    /// `sum_i factors[i] values[i]`: polynomial `i` of one batch times every polynomial of the batch `values[i]`.
+    ///
+    /// # Cost
+    /// One pass over all operands for pairs of polynomials in memory of their own, else one for each term.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless there is one factor for each value, else as [`Self::add`].
+    pub(crate) fn dot_each(factors: &Self, values: &[&Self]) -> Result<Self> {
+        if values.is_empty() || values.len() != factors.batch() as usize {
+            let expected = format!("{} values, at least one", factors.batch());
+            return Err(Error::ShapeMismatch { op: "dot_each", expected, got: format!("{}", values.len()) });
+        }
+        let first = factors.slice(0, 1)?;
+        values.iter().try_for_each(|value| value.same_ring("dot_each", &first))?;
+        let whole = |value: &&Self| value.batch() == 2 && value.view.shape() == value.view.buffer.shape();
+        if values.iter().all(|value| whole(value)) {
+            let key: Arc<[_]> = values.iter().map(|value| value.view.buffer.clone()).collect();
+            let (digits, basis) = (factors.view.clone(), factors.basis.clone());
+            let rows = Basis::new(0..basis.limbs());
+            return factors.fresh(2, &factors.basis, |dst| Op::GadgetDot { dst, digits, key, rows, basis });
+        }
+        let factors: Vec<_> = (0..factors.batch()).map(|i| factors.slice(i, 1)).collect::<Result<_>>()?;
+        Self::dot(&values.iter().copied().zip(&factors).collect::<Vec<_>>())
     }
 
     /// `out[c][o] = sum_i weights[o][i] self[c][i]` for each of `components` components, see [`Op::Combine`].

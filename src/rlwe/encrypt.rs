@@ -2,13 +2,16 @@
 
 use super::Parameters;
 use super::secret::{SecretKey, small_to_evaluation};
+use crate::device::Basis;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed, rows};
-use crate::units::LimbCount;
+use crate::ring::{Evaluation, Ring, RnsPoly};
+use crate::units::{LimbCount, Shape};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-/// A batch of RLWE pairs in evaluation form on the host.
+/// A batch of RLWE pairs in evaluation form on the host. Its owner knows the primes of its limbs: the first ones of the chain for a
+/// ciphertext, the basis of its gadget for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPair {
     /// Limbs of each polynomial.
@@ -31,12 +34,36 @@ pub enum UniformHalf {
 }
 
 impl HostPair {
-    /// The words of `c1`, expanded if need be.
-    pub(crate) fn expand_c1(&self, parameters: &Parameters) -> Vec<u32> {
+    /// The words of `c1`, expanded if need be, of a pair over `basis`.
+    pub(crate) fn expand_c1(&self, parameters: &Parameters, basis: &Basis) -> Vec<u32> {
         match &self.c1 {
             UniformHalf::Words(words) => words.clone(),
-            UniformHalf::Seeded(seed) => expand(seed, parameters, self.batch, self.limbs.0 as usize),
+            UniformHalf::Seeded(seed) => expand(seed, parameters, self.batch, basis),
         }
+    }
+
+    /// The batch on a device, `[component][batch]` polynomials; a seeded half is expanded there.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for words that do not make `components` of them; device failures.
+    pub(crate) fn load(&self, ring: &Ring, basis: &Basis, components: u32) -> Result<RnsPoly<Evaluation>> {
+        let polys = components.saturating_mul(self.batch);
+        match &self.c1 {
+            UniformHalf::Words(rest) => RnsPoly::upload(ring, basis, polys, &[&self.c0[..], rest].concat()),
+            UniformHalf::Seeded(seed) if components == 2 && self.c0.len() == self.words(ring, basis) => {
+                RnsPoly::upload_seeded(ring, basis, polys, &self.c0, seed)
+            }
+            UniformHalf::Seeded(_) => Err(Error::ShapeMismatch {
+                op: "load",
+                expected: format!("2 components, {} words in the first", self.words(ring, basis)),
+                got: format!("{components} components, {} words", self.c0.len()),
+            }),
+        }
+    }
+
+    /// Words of one component.
+    fn words(&self, ring: &Ring, basis: &Basis) -> usize {
+        Shape { batch: self.batch, limbs: basis.limbs(), log_n: ring.log_n().get() }.words()
     }
 
     /// Bytes of the pair as stored.
@@ -50,11 +77,12 @@ impl HostPair {
 }
 
 /// Uniform residues `[batch][limb][N]` from a public seed: row `r` is stream `r` of the seed's generator.
-pub(crate) fn expand(seed: &Seed, parameters: &Parameters, batch: u32, limbs: usize) -> Vec<u32> {
+pub(crate) fn expand(seed: &Seed, parameters: &Parameters, batch: u32, basis: &Basis) -> Vec<u32> {
     let n = parameters.tables().log_n().degree();
+    let limbs = basis.primes().len();
     let mut out = vec![0; batch as usize * limbs * n];
     out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
-        let modulus = parameters.tables().primes()[row % limbs].modulus();
+        let modulus = parameters.tables().primes()[basis.primes()[row % limbs] as usize].modulus();
         Csprng::with_stream(seed, row as u64).uniform(modulus, out);
     });
     out
@@ -72,10 +100,21 @@ impl PublicKey {
     /// The public key of a secret.
     pub fn generate(secret: &SecretKey, rng: &mut Csprng) -> Self {
         let parameters = secret.parameters().clone();
-        let zero = vec![0; parameters.chain().0 as usize * parameters.tables().log_n().degree()];
-        let pair = secret.encrypt(&zero, 1, parameters.chain(), rng);
-        let a = pair.expand_c1(&parameters);
-        Self { parameters, pair, a }
+        let basis = parameters.basis(parameters.chain());
+        let zero = vec![0; basis.primes().len() * parameters.tables().log_n().degree()];
+        let pair = secret.encrypt(&zero, 1, &basis, rng);
+        Self::from_pair(&parameters, pair)
+    }
+
+    /// The key that is this pair over the chain.
+    pub(super) fn from_pair(parameters: &Parameters, pair: HostPair) -> Self {
+        let a = pair.expand_c1(parameters, &parameters.basis(parameters.chain()));
+        Self { parameters: parameters.clone(), pair, a }
+    }
+
+    /// The pair that it is.
+    pub(super) fn pair(&self) -> &HostPair {
+        &self.pair
     }
 
     /// The parameters it was made for.
@@ -112,10 +151,10 @@ impl PublicKey {
         let (mut u, mut e) = (Zeroizing::new(vec![0; n]), Zeroizing::new(vec![0; n]));
         for (c0, c1) in c0.chunks_mut(row).zip(c1.chunks_mut(row)) {
             rng.ternary(&mut u);
-            let u = small_to_evaluation(&u, primes);
+            let u = small_to_evaluation(&u, primes.len(), |limb| &primes[limb]);
             for (out, key) in [(c0, &self.pair.c0), (c1, &self.a)] {
                 rng.gaussian(&mut e);
-                let e = small_to_evaluation(&e, primes);
+                let e = small_to_evaluation(&e, primes.len(), |limb| &primes[limb]);
                 let rows = out.par_chunks_mut(n).zip(key.par_chunks(n)).zip(u.par_chunks(n)).zip(e.par_chunks(n));
                 rows.zip(primes).for_each(|((((out, key), u), e), prime)| {
                     rows::mul_add(prime.reducer(), out, Some(key), Some(u));
@@ -131,26 +170,26 @@ impl SecretKey {
     /// `(-a s + e + m, a)` for every message of a batch, `a` from a fresh public seed: half the size of a public-key encryption.
     ///
     /// # Shape
-    /// Messages `[batch][limb][N]` in evaluation form over the first `limbs` primes.
+    /// Messages `[batch][limb][N]` in evaluation form over `basis`.
     /// # Noise
     /// Standard deviation `sigma` per coefficient.
-    pub(crate) fn encrypt(&self, message: &[u32], batch: u32, limbs: LimbCount, rng: &mut Csprng) -> HostPair {
+    pub(crate) fn encrypt(&self, message: &[u32], batch: u32, basis: &Basis, rng: &mut Csprng) -> HostPair {
         let n = self.parameters().tables().log_n().degree();
-        let row = limbs.0 as usize * n;
-        let primes = &self.parameters().tables().primes()[..limbs.0 as usize];
+        let row = basis.primes().len() * n;
+        let prime = |limb: usize| &self.parameters().tables().primes()[basis.primes()[limb] as usize];
         let seed = rng.seed();
-        let a = expand(&seed, self.parameters(), batch, limbs.0 as usize);
+        let a = expand(&seed, self.parameters(), batch, basis);
         let mut c0 = message.to_vec();
         let mut e = Zeroizing::new(vec![0; n]);
         for (c0, a) in c0.chunks_mut(row).zip(a.chunks(row)) {
             rng.gaussian(&mut e);
-            let e = small_to_evaluation(&e, primes);
+            let e = small_to_evaluation(&e, basis.primes().len(), prime);
             let rows = c0.par_chunks_mut(n).zip(a.par_chunks(n)).zip(e.par_chunks(n)).enumerate();
-            rows.for_each(|(prime, ((c0, a), e))| {
-                rows::mask(primes[prime].reducer(), c0, e, a, self.limb(prime));
+            rows.for_each(|(limb, ((c0, a), e))| {
+                rows::mask(prime(limb).reducer(), c0, e, a, self.limb(basis.primes()[limb] as usize));
             });
         }
-        HostPair { limbs, batch, c0, c1: UniformHalf::Seeded(seed) }
+        HostPair { limbs: LimbCount(basis.limbs()), batch, c0, c1: UniformHalf::Seeded(seed) }
     }
 
     /// `sum_k c_k s^k` for a batch of ciphertexts with any number of components.

@@ -5,20 +5,28 @@
 //!
 //! The modulus chain is a prefix code: the ring's primes are the `chain` primes, level by level, then the `special` primes,
 //! whose product is `P`. Key switching is hybrid: the chain's limbs are cut into digits of `digit_limbs`, and the key for digit
-//! `d` encrypts `P s'` modulo the primes of that digit and 0 modulo all others, so that one key serves every level.
+//! `d` encrypts `P s'` modulo the primes of that digit and 0 modulo all others, so that a key made for some limbs serves
+//! every prefix of them ([`Gadget`]): one that is used at low levels only needs not cover the whole chain.
 //!
 //! # Source
 //! Hybrid key switching: Han and Ki, ePrint 2019/688.
 
 pub mod encrypt;
+mod gadget;
 pub mod keys;
+pub mod raise;
 pub mod secret;
+mod store;
 pub mod switch;
+pub mod wire;
 
 pub use encrypt::{HostPair, PublicKey};
-pub use keys::{EvaluationKeys, SwitchingKey};
+pub use gadget::Gadget;
+pub use keys::{EvaluationKeys, KeyId, SwitchingKey};
+pub use raise::Encapsulation;
 pub use secret::SecretKey;
-pub use switch::{DeviceKeys, Digits, KeySwitcher};
+pub use store::KeyStatistics;
+pub use switch::{Digits, KeySwitcher};
 
 use crate::device::{Basis, Digit};
 use crate::error::{Error, Result};
@@ -51,6 +59,9 @@ impl Parameters {
         if digit_limbs == 0 || digit_limbs > 12 {
             return bad("digit_limbs", format!("{digit_limbs} is outside 1..=12"));
         }
+        if all - chain_limbs > 12 {
+            return bad("special primes", format!("{}, at most 12", all - chain_limbs));
+        }
         let bits = |primes: &[crate::math::Prime]| primes.iter().map(|p| f64::from(p.q()).log2()).sum::<f64>();
         let special = bits(&tables.primes()[chain_limbs..]);
         let digit = tables.primes()[..chain_limbs].chunks(digit_limbs as usize).map(bits).fold(0.0, f64::max);
@@ -62,7 +73,7 @@ impl Parameters {
 
     /// Whether both give the same roles to the same primes.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.tables, &other.tables) && (self.chain, self.digit_limbs) == (other.chain, other.digit_limbs)
+        self.tables == other.tables && (self.chain, self.digit_limbs) == (other.chain, other.digit_limbs)
     }
 
     /// Primes and roots, chain first.
@@ -80,6 +91,11 @@ impl Parameters {
         LimbCount(self.all().limbs() - self.chain)
     }
 
+    /// Limbs of a digit, but for the last.
+    pub(crate) fn digit_limbs(&self) -> u32 {
+        self.digit_limbs
+    }
+
     /// The first `limbs` primes of the chain.
     pub(crate) fn basis(&self, limbs: LimbCount) -> Basis {
         Basis::new(0..limbs.0)
@@ -92,15 +108,17 @@ impl Parameters {
 
     /// The first `limbs` primes of the chain, then the special primes.
     pub(crate) fn extended(&self, limbs: LimbCount) -> Basis {
-        self.basis(limbs).join(&self.all().slice(self.chain, self.special().0))
+        self.gadget(limbs).basis()
     }
 
     /// The digits of the first `limbs` limbs of the chain.
     pub fn digits(&self, limbs: LimbCount) -> Arc<[Digit]> {
-        let limbs = limbs.min(self.chain());
-        (0..limbs.0)
-            .step_by(self.digit_limbs as usize)
-            .map(|first| Digit { first, limbs: self.digit_limbs.min(limbs.0 - first) })
-            .collect()
+        Arc::clone(self.gadget(limbs).digits())
+    }
+
+    /// Key switching of the first `limbs` limbs of the chain (all, if it has fewer), with every special prime.
+    pub fn gadget(&self, limbs: LimbCount) -> Gadget {
+        let special = self.all().slice(self.chain, self.special().0);
+        Gadget::new(self.basis(limbs.min(self.chain())), special, self.digit_limbs)
     }
 }

@@ -1,6 +1,7 @@
 //! The secret key. It stays on the host, is wiped on drop, and prints as nothing.
 
 use super::Parameters;
+use crate::error::Result;
 use crate::math::{Csprng, Prime, rows};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
@@ -25,8 +26,38 @@ impl SecretKey {
     pub fn generate(parameters: &Parameters, rng: &mut Csprng) -> Self {
         let mut coefficients = Zeroizing::new(vec![0; parameters.tables().log_n().degree()]);
         rng.ternary(&mut coefficients);
+        Self::from_coefficients(parameters, &coefficients)
+    }
+
+    /// A fresh secret with exactly `weight` coefficients `+-1`, all others 0.
+    ///
+    /// **Outside the security table**, which is for uniform ternary secrets: a sparse one is secure only under a much smaller
+    /// modulus. Bootstrapping uses one under the smallest modulus of its chain, to make the range that it reduces short.
+    ///
+    /// # Cost
+    /// `O(N log^2 N)` in constant time, see [`Csprng::sparse_ternary`].
+    /// # Errors
+    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) unless `1 <= weight <= N`.
+    /// # Source
+    /// Sparse secrets encapsulated in dense ones: Bossuat, Troncoso-Pastoriza, Hubaux, ePrint 2022/024.
+    pub fn generate_sparse(parameters: &Parameters, weight: u32, rng: &mut Csprng) -> Result<Self> {
+        let mut coefficients = Zeroizing::new(vec![0; parameters.tables().log_n().degree()]);
+        rng.sparse_ternary(weight, &mut coefficients)?;
+        Ok(Self::from_coefficients(parameters, &coefficients))
+    }
+
+    /// The coefficients modulo the first prime.
+    pub(super) fn coefficients(&self) -> Zeroizing<Vec<u32>> {
+        let mut words = Zeroizing::new(self.limb(0).to_vec());
+        self.parameters.tables().primes()[0].inverse(&mut words);
+        words
+    }
+
+    /// The secret with these coefficients, each -1, 0 or 1.
+    pub(super) fn from_coefficients(parameters: &Parameters, coefficients: &[i32]) -> Self {
         let primes = parameters.tables().primes();
-        Self { parameters: parameters.clone(), words: small_to_evaluation(&coefficients, primes) }
+        let words = small_to_evaluation(coefficients, primes.len(), |limb| &primes[limb]);
+        Self { parameters: parameters.clone(), words }
     }
 
     /// The parameters it was made for.
@@ -85,11 +116,16 @@ impl SecretKey {
     }
 }
 
-/// A polynomial with small signed coefficients, in evaluation form over some primes.
-pub(super) fn small_to_evaluation(coefficients: &[i32], primes: &[Prime]) -> Zeroizing<Vec<u32>> {
+/// A polynomial with small signed coefficients, in evaluation form over some primes, one a limb.
+pub(super) fn small_to_evaluation<'a>(
+    coefficients: &[i32],
+    limbs: usize,
+    prime: impl Fn(usize) -> &'a Prime + Sync,
+) -> Zeroizing<Vec<u32>> {
     let n = coefficients.len();
-    let mut out = Zeroizing::new(vec![0; n * primes.len()]);
-    out.par_chunks_mut(n).zip(primes).for_each(|(out, prime)| {
+    let mut out = Zeroizing::new(vec![0; n * limbs]);
+    out.par_chunks_mut(n).enumerate().for_each(|(limb, out)| {
+        let prime = prime(limb);
         let q = prime.q();
         // Branch-free: adds q where the sign bit is set.
         out.iter_mut()
