@@ -7,8 +7,8 @@
 //! A ciphertext is a *batch* of vectors of `N/2` complex *slots*; every operation acts on all of them. Each product consumes a *level*
 //! and stands at a *scale* that the library tracks; values at one level can be added. Rotations and products need *evaluation keys*.
 //!
-//! A *circuit* is Rust code over [`circuit::Evaluator`], read three ways: [`circuit::Plan`] tells levels, keys and work,
-//! [`circuit::Clear`] the expected values, [`ckks::Evaluator`] runs it. [`ml`] has circuits for trained networks.
+//! A *circuit* is Rust code over [`circuit::Evaluator`], read four ways: [`circuit::Plan`] tells levels, keys and work,
+//! [`circuit::Clear`] the expected values, [`ckks::NoiseEstimator`] their error, [`ckks::Evaluator`] runs it. [`ml`] has circuits for trained networks.
 //!
 //! ```
 //! use ringlight::Device;
