@@ -191,6 +191,34 @@ pub enum Error {
         reason: String,
     },
 
+    // --- share less -------------------------------------------------------------------------
+    /// The ledger has too few uses left.
+    #[error(
+        "sharing {wanted} vector(s): {spent} of the {declared} declared uses of this key are spent; make a new key"
+    )]
+    SharingSpent {
+        /// Vectors to be shared.
+        wanted: u64,
+        /// Uses spent so far.
+        spent: u64,
+        /// Uses declared for the key.
+        declared: u64,
+    },
+    /// The noise that sharing needs would leave nothing of the result.
+    #[error(
+        "sharing needs noise that leaves no precision: {missing_bits:.1} bits are missing; take a larger scale, declare fewer uses, or share a result with less noise"
+    )]
+    SharingPrecision {
+        /// Bits that the result would need more.
+        missing_bits: f64,
+    },
+    /// A ledger that does not belong here.
+    #[error("sharing ledger: {reason}; use the one that was saved last for this key")]
+    BadLedger {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
     // --- choose another device --------------------------------------------------------------
     /// No adapter answers the request.
     #[error(

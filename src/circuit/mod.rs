@@ -1,7 +1,8 @@
-//! Circuits: written once over [`Evaluator`], read three ways.
+//! Circuits: written once over [`Evaluator`], read four ways.
 //!
 //! A circuit is ordinary Rust code over an [`Evaluator`]. [`Clear`] computes the expected values in the clear, [`Plan`]
-//! computes the levels, rotation keys and cost without any cryptography, and `ckks::Evaluator` runs it on ciphertexts.
+//! computes the levels, rotation keys and cost without any cryptography, `ckks::NoiseEstimator` predicts the noise, and
+//! `ckks::Evaluator` runs it on ciphertexts.
 //! There is no second implementation "for simulation".
 //!
 //! A *value* is a **batch** of vectors of `slots()` complex numbers, with the level it stands at. A value at level `l`

@@ -12,7 +12,7 @@
 //! [`crate::circuit::Evaluator`] operations can always be added.
 //!
 //! *Security.* Decrypted values are approximations whose error depends on the secret. Decryptions that leave the key owner leak the key
-//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes.
+//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes, [`Decryptor::decrypt_for_sharing`] for others'.
 //!
 //! # Source
 //! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
@@ -30,6 +30,7 @@ mod precision;
 mod reading;
 mod request;
 mod security;
+mod sharing;
 mod transform;
 mod wire;
 
@@ -44,4 +45,5 @@ pub use parameters::{Builder, Parameters};
 pub use precision::{Bits, Precision};
 pub use request::KeyRequest;
 pub use security::{Security, SecurityEstimate};
+pub use sharing::{Shared, SharingBound, SharingLedger, SharingPolicy};
 pub use transform::DeviceTransform;
