@@ -199,6 +199,14 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// Less memory for keys than one of them takes.
+    #[error("{limit} bytes of device memory for keys; the largest key takes {least}, give it at least as much")]
+    KeyMemoryTooSmall {
+        /// Bytes allowed.
+        limit: u64,
+        /// The least that works.
+        least: u64,
+    },
     /// The device failed; it stays failed.
     #[error("{device} failed: {reason}; open the device again")]
     DeviceFailed {

@@ -10,7 +10,7 @@ use common::{Inputs, devices};
 use num_bigint::BigInt;
 use ringlight::device::{Basis, Buffer, Device, Digit, LoadedRing, Op, View};
 use ringlight::error::Error;
-use ringlight::math::{RingTables, ntt_primes_below};
+use ringlight::math::{Csprng, Modulus, RingTables, Seed, ntt_primes_below};
 use ringlight::units::{GaloisElement, LogN, Shape};
 use std::sync::Arc;
 
@@ -130,6 +130,77 @@ fn is_centred(x: &BigInt, d: &BigInt) -> bool {
     scaled.magnitude() <= bound.magnitude()
 }
 
+/// One block of the ChaCha20 keystream, from RFC 8439, section 2.3.
+fn chacha20(key: &[u8; 32], counter: u32, nonce: [u32; 3]) -> [u32; 16] {
+    fn quarter_round(s: &mut [u32; 16], [a, b, c, d]: [usize; 4]) {
+        for (x, y, z, bits) in [(a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)] {
+            s[x] = s[x].wrapping_add(s[y]);
+            s[z] = (s[z] ^ s[x]).rotate_left(bits);
+        }
+    }
+    let mut start = [0u32; 16];
+    start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);
+    for (word, bytes) in start[4..12].iter_mut().zip(key.chunks(4)) {
+        *word = u32::from_le_bytes(bytes.try_into().unwrap());
+    }
+    start[12] = counter;
+    start[13..].copy_from_slice(&nonce);
+    let mut s = start;
+    for _ in 0..10 {
+        for column in 0..4 {
+            quarter_round(&mut s, [0, 4, 8, 12].map(|row| row + column));
+        }
+        for column in 0..4 {
+            quarter_round(&mut s, [0, 1, 2, 3].map(|row| 4 * row + (column + row) % 4));
+        }
+    }
+    std::array::from_fn(|i| s[i].wrapping_add(start[i]))
+}
+
+/// `floor(x q / 2^64)` of the 64-bit words `x` of a stream.
+fn uniform(seed: &[u8; 32], stream: u32, q: u64, count: usize) -> Vec<u32> {
+    // RFC 8439 has a 32-bit counter and a 96-bit nonce; the first nonce word is the counter's high half.
+    let blocks = (0..).map(|block| chacha20(seed, block, [0, stream, 0]));
+    let words = blocks.flat_map(|block| {
+        let pair = |i: usize| u128::from(block[2 * i]) | u128::from(block[2 * i + 1]) << 32;
+        (0..8).map(pair).collect::<Vec<_>>()
+    });
+    words.take(count).map(|x| word(((x * u128::from(q)) >> 64) as u64)).collect()
+}
+
+#[test]
+fn the_keystream_is_that_of_rfc_8439() {
+    // Section 2.3.2: key 00 01 .. 1f, nonce 00 00 00 09 00 00 00 4a 00 00 00 00, block 1.
+    let key: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let block = chacha20(&key, 1, [0x0900_0000, 0x4a00_0000, 0]);
+    let expected = [
+        0xe4e7_f110,
+        0x1559_3bd1,
+        0x1fdd_0f50,
+        0xc471_20a3,
+        0xc7f4_d1c7,
+        0x0368_c033,
+        0x9aaa_2204,
+        0x4e6c_d4c3,
+        0x4664_82d2,
+        0x09aa_9f07,
+        0x05d7_c214,
+        0xa202_8bd9,
+        0xd19c_12b5,
+        0xb94e_16de,
+        0xe883_d0cb,
+        0x4e3c_50a2,
+    ];
+    assert_eq!(block, expected);
+    // The client's generator reads the same stream.
+    let (seed, m) = (Seed::from_bytes(key), Modulus::new((1 << 29) + 11).unwrap());
+    for stream in [0u32, 7, u32::MAX] {
+        let mut got = vec![0; 5000];
+        Csprng::with_stream(&seed, u64::from(stream)).uniform(m, &mut got);
+        assert_eq!(got, uniform(&key, stream, u64::from(m.get()), 5000));
+    }
+}
+
 // --- the model: every buffer's words on the host ------------------------------------------------
 
 /// A ring on a device, and what its buffers must hold.
@@ -235,6 +306,10 @@ impl Model {
         match op {
             Op::Zero { .. } => rows(&|_, _| vec![0; self.n]),
             Op::Copy { src, .. } => rows(&|b, l| self.row(src, b, l)),
+            Op::Uniform { seed, basis, .. } => rows(&|b, l| {
+                let stream = b * dst.limbs as usize + l;
+                uniform(seed, stream as u32, q(basis, l), self.n)
+            }),
             Op::Add { a, b: c, basis, .. } => {
                 rows(&|b, l| zip(self.row(a, b, l), self.row(c, b, l), &|x, y| (x + y) % q(basis, l)))
             }
@@ -740,6 +815,23 @@ fn combine_equals_its_definition() {
 }
 
 #[test]
+fn uniform_residues_equal_their_definition() {
+    for (log_n, polys) in [(10, 4), (11, 2)] {
+        on_every_device(log_n, 13, |m| {
+            let p = [22, 0, 14];
+            let (whole, wide) = (m.view(polys, &p), m.view(polys + 1, &[0, 22, 0, 14, 3]));
+            let seed = |m: &mut Model| std::array::from_fn(|_| m.inputs.next() as u8);
+            for _ in 0..3 {
+                let seed = seed(m);
+                m.check(Op::Uniform { dst: whole.clone(), seed, basis: basis(&p) });
+                let window = wide.polys(1, polys).unwrap().limbs(1, 3).unwrap();
+                m.check(Op::Uniform { dst: window, seed, basis: basis(&p) });
+            }
+        });
+    }
+}
+
+#[test]
 fn random_programs_run_in_order() {
     // Many operations on few buffers without a download between them: what a device may not reorder.
     on_every_device(10, 11, |m| {
@@ -841,6 +933,8 @@ fn malformed_operations_are_refused() {
         ("an empty window", Op::Zero { dst: outside(|v| v.polys = 0) }),
         ("a window without limbs", Op::Zero { dst: outside(|v| v.limbs = 0) }),
         ("another ring's buffer", Op::Zero { dst: larger_ring.clone() }),
+        ("residues over too few primes", Op::Uniform { dst: v2.clone(), seed: [1; 32], basis: basis(&p[..2]) }),
+        ("residues over an unknown prime", Op::Uniform { dst: v2.clone(), seed: [1; 32], basis: basis(&[0, 1, 99]) }),
         ("another ring's source", Op::Copy { dst: v2.clone(), src: larger_ring }),
         ("copy of other limbs", Op::Copy { dst: v2.clone(), src: low.clone() }),
         ("copy that cannot repeat", Op::Copy { dst: v3.clone(), src: v2.clone() }),

@@ -9,7 +9,7 @@ use ringlight::Error;
 use ringlight::circuit::{self, Plan};
 use ringlight::ckks::{Ciphertext, Decryptor, Evaluator, KeyGenerator, KeyRequest, Parameters};
 use ringlight::math::Seed;
-use ringlight::rlwe::KeyId;
+use ringlight::rlwe::{EvaluationKeys, KeyId, KeyStatistics};
 use ringlight::units::{GaloisElement, Level, LimbCount};
 
 fn parameters() -> Parameters {
@@ -132,7 +132,7 @@ fn a_plan_says_how_high_its_keys_must_reach() {
     assert_eq!((report.relinearization_depth, report.conjugation_depth), (0, 2));
 
     let mut keys = generator(&p);
-    let limbs = |made: &ringlight::rlwe::EvaluationKeys, steps| {
+    let limbs = |made: &EvaluationKeys, steps| {
         made.get(KeyId::Galois(GaloisElement::from_steps(steps, p.log_n()))).unwrap().limbs()
     };
     let at = |level| p.limbs_at(Level(level)).unwrap();
@@ -179,4 +179,153 @@ fn wishes_beyond_the_chain_are_errors() {
     circuit::Evaluator::rotate(&plan, &low, 1).unwrap();
     let made = keys.evaluation_keys(&KeyRequest::from(&plan.report())).unwrap();
     assert!(made.iter().all(|(_, key)| key.limbs() == p.rlwe().chain()) && made.len() == 1);
+}
+
+#[test]
+fn seeds_are_expanded_on_the_device_to_the_same_words() {
+    let p = parameters();
+    let mut keys = generator(&p);
+    let made = keys.evaluation_keys(&KeyRequest::new()).unwrap();
+    let vectors: Vec<_> = (0..3).map(|salt| Inputs::new(salt).complex(p.slots())).collect();
+    for level in [0, 2, 4] {
+        let seeded = keys.encryptor().encrypt_complex(&vectors, Level(level)).unwrap();
+        for device in devices() {
+            let (device, log) = device.recorded();
+            let eval = Evaluator::new(&p, &device, &made).unwrap();
+            let loaded = eval.load(&seeded).unwrap();
+            let back = loaded.to_host().unwrap();
+            // The digest is of the words, which the host expands for one of them.
+            assert_eq!(back.digest(), seeded.digest(), "{}", device.name());
+            assert!(2 * seeded.bytes() <= back.bytes() + 64);
+            assert_eq!(log.take(), [format!("uniform 3x{}", loaded.limbs().0)]);
+        }
+    }
+}
+
+/// Device bytes of one of the keys, which are all equal.
+fn device_bytes(made: &EvaluationKeys) -> u64 {
+    let (_, key) = made.iter().next().unwrap();
+    assert!(made.iter().all(|(_, other)| other.device_bytes() == key.device_bytes()));
+    key.device_bytes()
+}
+
+#[test]
+fn the_least_recently_used_key_makes_room() {
+    let p = parameters();
+    let mut keys = generator(&p);
+    let made = keys.evaluation_keys(&KeyRequest::new().relinearization(true).rotations([1, 2, 4])).unwrap();
+    let one = device_bytes(&made);
+    let x = keys.encryptor().encrypt_real(&[vec![0.5, -0.25]]).unwrap();
+    for device in devices() {
+        let all = Evaluator::new(&p, &device, &made).unwrap();
+        assert_eq!(all.key_statistics(), KeyStatistics::default());
+        let two = Evaluator::with_key_memory(&p, &device, &made, 2 * one).unwrap();
+        let [a, b] = [&all, &two].map(|eval| eval.load(&x).unwrap());
+        // Uses, and what they do to a store of two: misses evict the older of both.
+        let (mut loads, mut evictions) = (0, 0);
+        for (steps, misses, evicts) in [
+            (1, 1, 0),
+            (1, 0, 0),
+            (2, 1, 0),
+            (4, 1, 1),
+            (2, 0, 0),
+            (1, 1, 1),
+            (2, 0, 0),
+            (4, 1, 1),
+            (1, 1, 1),
+            (4, 0, 0),
+        ] {
+            let [want, got] = [(&all, &a), (&two, &b)].map(|(eval, x)| eval.rotate(x, steps).unwrap());
+            loads += misses;
+            evictions += evicts;
+            let statistics = two.key_statistics();
+            assert_eq!((statistics.loads, statistics.evictions), (loads, evictions), "rotation by {steps}");
+            assert_eq!(statistics.resident_bytes, one * (loads - evictions));
+            assert_eq!(got.to_host().unwrap().digest(), want.to_host().unwrap().digest(), "{}", device.name());
+        }
+        assert_eq!(two.key_statistics().most_resident_bytes, 2 * one);
+        let statistics = all.key_statistics();
+        assert_eq!((statistics.loads, statistics.evictions, statistics.resident_bytes), (3, 0, 3 * one));
+    }
+}
+
+#[test]
+fn queued_operations_keep_the_keys_that_they_read() {
+    let p = parameters();
+    let mut keys = generator(&p);
+    let made = keys.evaluation_keys(&KeyRequest::new().relinearization(true).rotations([1, 2, 4])).unwrap();
+    let one = device_bytes(&made);
+    let x = keys.encryptor().encrypt_real(&[vec![0.5, -0.25]]).unwrap();
+    // Nothing is downloaded before the end, and every operation evicts what the one before used.
+    let digests = devices().into_iter().flat_map(|device| {
+        [u64::MAX, one].map(|limit| {
+            let eval = Evaluator::with_key_memory(&p, &device, &made, limit).unwrap();
+            let mut sum = eval.load(&x).unwrap();
+            for _ in 0..3 {
+                for turned in eval.rotate_hoisted(&sum, &[1, 2, 4, 1]).unwrap() {
+                    sum = eval.add(&sum, &turned).unwrap();
+                }
+                sum = eval.mul(&sum, &sum).unwrap();
+            }
+            let statistics = eval.key_statistics();
+            let expected = if limit == one { (15, 14, one) } else { (4, 0, 4 * one) };
+            assert_eq!((statistics.loads, statistics.evictions, statistics.most_resident_bytes), expected);
+            sum.to_host().unwrap().digest()
+        })
+    });
+    let digests: Vec<String> = digests.collect();
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
+}
+
+#[test]
+fn many_threads_share_a_small_store() {
+    use rayon::prelude::*;
+    let p = parameters();
+    let mut keys = generator(&p);
+    let made = keys.evaluation_keys(&KeyRequest::new().rotations(1..=6)).unwrap();
+    let one = device_bytes(&made);
+    let x = keys.encryptor().encrypt_real(&[vec![0.5, -0.25]]).unwrap();
+    for device in devices() {
+        let all = Evaluator::new(&p, &device, &made).unwrap();
+        let a = all.load(&x).unwrap();
+        let digest = |eval: &Evaluator, steps| eval.rotate(&a, steps).unwrap().to_host().unwrap().digest();
+        let want: Vec<_> = (1..=6).map(|steps| digest(&all, steps)).collect();
+        let small = Evaluator::with_key_memory(&p, &device, &made, 2 * one).unwrap();
+        // On rayon's own threads, which also do the CPU device's work, and on others.
+        (0..48).into_par_iter().for_each(|i| assert_eq!(digest(&small, i % 6 + 1), want[i as usize % 6]));
+        std::thread::scope(|scope| {
+            for first in 0..4 {
+                let (small, want, digest) = (&small, &want, &digest);
+                scope.spawn(move || {
+                    (first..first + 6).for_each(|i| assert_eq!(digest(small, i % 6 + 1), want[i as usize % 6]));
+                });
+            }
+        });
+        let statistics = small.key_statistics();
+        assert!(statistics.most_resident_bytes <= 2 * one && statistics.loads >= statistics.evictions);
+        assert!(statistics.evictions >= 4, "{statistics:?}");
+    }
+}
+
+#[test]
+fn a_limit_below_the_largest_key_is_an_error_that_says_so() {
+    let p = parameters();
+    let mut keys = generator(&p);
+    let made = keys.evaluation_keys(&KeyRequest::new().rotations([1]).rotations_at(Level(0), [2])).unwrap();
+    let least = made.iter().map(|(_, key)| key.device_bytes()).max().unwrap();
+    assert_eq!(least, (4 * 3 * 2 * 8) << 11); // three digits, two halves, eight limbs of 2^11 words
+    for device in devices() {
+        for limit in [0, least - 1] {
+            let error = Evaluator::with_key_memory(&p, &device, &made, limit).unwrap_err();
+            assert_eq!(error, Error::KeyMemoryTooSmall { limit, least });
+            assert!(error.to_string().contains(&least.to_string()), "{error}");
+        }
+        let eval = Evaluator::with_key_memory(&p, &device, &made, least).unwrap();
+        let x = eval.load(&keys.encryptor().encrypt_complex(&[vec![]], Level(0)).unwrap()).unwrap();
+        eval.rotate_hoisted(&x, &[1, 2]).unwrap();
+        assert_eq!(eval.key_statistics().evictions, 1);
+        // No keys need no memory.
+        let none = keys.evaluation_keys(&KeyRequest::new()).unwrap();
+        assert!(Evaluator::with_key_memory(&p, &device, &none, 0).is_ok());
+    }
 }

@@ -419,6 +419,24 @@ fn combinations_agree() {
     }
 }
 
+#[test]
+fn uniform_residues_agree() {
+    for log_n in 10..=17 {
+        let ring = ring(log_n, 5);
+        let (b, mut random) = (basis(&[4, 0, 6, 2]), Random(14));
+        let inputs = [words(&ring, &mut random, 3, &b)];
+        for _ in 0..2 {
+            let seed = std::array::from_fn(|_| u8::try_from(random.below(256)).unwrap());
+            check(&format!("uniform residues of 2^{log_n}"), &ring, &inputs, |m| {
+                vec![
+                    Op::Uniform { dst: m[0].view(), seed, basis: b.clone() },
+                    Op::Uniform { dst: window(&m[0], 1, 2, 1, 2), seed, basis: basis(&[0, 6]) },
+                ]
+            });
+        }
+    }
+}
+
 /// Thirty random operations on a few buffers of one shape.
 fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, batch: u32) -> Vec<Op> {
     let log_n = ring.log_n();
@@ -436,7 +454,7 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
             let scalars: Arc<[u32]> =
                 b.primes().iter().map(|&p| random.residue(ring.primes()[p as usize].q())).collect();
             let half = batch / 2;
-            match random.below(15) {
+            match random.below(16) {
                 0 => Op::Zero { dst: view(0).polys(0, 1).unwrap() },
                 1 => Op::Copy { dst: view(0), src: view(1).polys(1, 1).unwrap() },
                 2 => Op::Add { dst: view(0), a: src, b: view(2), basis },
@@ -459,6 +477,10 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
                 13 => {
                     let (kept, dropped) = (crate::basis(&b.primes()[..2]), crate::basis(&b.primes()[2..4]));
                     Op::ModDown { dst: view(0).limbs(0, 2).unwrap(), src: view(1), kept, dropped }
+                }
+                14 => {
+                    let seed = std::array::from_fn(|_| u8::try_from(random.below(256)).unwrap());
+                    Op::Uniform { dst: view(0), seed, basis }
                 }
                 _ => Op::Decompose {
                     dst: view(0).polys(0, 2).unwrap(),

@@ -201,6 +201,29 @@ impl Evaluator for Clear {
         Ok(ClearValue { vectors, at })
     }
 
+    fn dot(
+        &self,
+        products: &[(&ClearValue, &ClearValue)],
+        terms: &[(&ClearValue, f64)],
+        level: Level,
+    ) -> Result<ClearValue> {
+        if !products.is_empty() {
+            self.has_relinearization()?;
+        }
+        let pairs: Vec<_> = products.iter().map(|(a, b)| (&a.at, &b.at)).collect();
+        let scaled: Vec<_> = terms.iter().map(|(x, c)| (&x.at, *c)).collect();
+        let at = self.plan.dot(&pairs, &scaled, level)?;
+        let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; self.plan.batch(&at)];
+        for (a, b) in products {
+            let product = zip(a, b, |a, b| a * b);
+            vectors.iter_mut().flatten().zip(product.iter().flatten()).for_each(|(sum, z)| *sum += z);
+        }
+        for (x, c) in terms.iter().filter(|(_, c)| *c != 0.0) {
+            vectors.iter_mut().flatten().zip(x.vectors.iter().flatten()).for_each(|(sum, z)| *sum += z * c);
+        }
+        Ok(ClearValue { vectors, at })
+    }
+
     fn rotate(&self, a: &ClearValue, steps: i32) -> Result<ClearValue> {
         self.has_rotation(steps)?;
         Ok(ClearValue { at: self.plan.rotate(&a.at, steps)?, vectors: Self::turn(a, steps) })
@@ -217,6 +240,10 @@ impl Evaluator for Clear {
             return Err(Error::MissingConjugationKey);
         }
         Ok(ClearValue { at: self.plan.conjugate(&a.at)?, vectors: map(&a.vectors, |z| z.conj()) })
+    }
+
+    fn mul_i(&self, a: &ClearValue) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.mul_i(&a.at)?, vectors: map(&a.vectors, |z| z * Complex64::I) })
     }
 
     fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<ClearTransform> {
@@ -293,12 +320,19 @@ mod tests {
         assert_slots(&clear.mul(&a, &b)?, 2, 2, |v, i| x[v][i] * y[v][i]);
         assert_slots(&clear.square(&a)?, 2, 2, |v, i| x[v][i] * x[v][i]);
         assert_slots(&clear.dot_plain(&[(&a, &one), (&b, &two)])?, 2, 2, |v, i| x[v][i] * p[0][i] + y[v][i] * y[v][i]);
+        let dot = clear.dot(&[(&a, &b), (&b, &b)], &[(&a, 0.5), (&b, 0.0), (&b, -2.0)], Level(2))?;
+        assert_slots(&dot, 2, 2, |v, i| x[v][i] * y[v][i] + y[v][i] * y[v][i] + x[v][i] * 0.5 - y[v][i] * 2.0);
+        let low = clear.drop_to(&b, Level(1))?;
+        assert_slots(&clear.dot_scalars(&[(&a, 0.5), (&low, 4.0)], Level(0))?, 0, 2, |v, i| {
+            x[v][i] * 0.5 + y[v][i] * 4.0
+        });
         for step in [0, 1, 5, -1, 6, -13, i32::MAX, i32::MIN] {
             let from = |i: usize| usize::try_from((i as i64 + i64::from(step)).rem_euclid(6)).unwrap();
             assert_slots(&clear.rotate(&a, step)?, 3, 2, |v, i| x[v][from(i)]);
             assert_slots(&clear.rotate_hoisted(&a, &[7, step])?[1], 3, 2, |v, i| x[v][from(i)]);
         }
         assert_slots(&clear.conjugate(&a)?, 3, 2, |v, i| x[v][i].conj());
+        assert_slots(&clear.mul_i(&a)?, 3, 2, |v, i| Complex64::new(-x[v][i].im, x[v][i].re));
         let matrix = Matrix::new(3, 2, vec![1.0, 2.0, -3.0, 0.5, 0.0, 4.0])?;
         let weights = clear.encode_weights(&matrix, Level(3))?;
         assert_slots(&clear.combine(&a, &weights)?, 2, 3, |o, i| {
@@ -331,6 +365,16 @@ mod tests {
         assert!(matches!(clear.add_plain(&high, &other), Err(Error::ShapeMismatch { .. })));
         assert!(matches!(clear.dot_plain(&[]), Err(Error::ShapeMismatch { .. })));
         assert!(matches!(clear.combine(&high, &weights), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(clear.dot(&[(&high, &low)], &[], Level(2)), Err(Error::LevelMismatch { op: "dot", .. })));
+        assert!(matches!(clear.dot(&[(&high, &high)], &[], Level(1)), Err(Error::LevelMismatch { op: "dot", .. })));
+        assert!(matches!(clear.dot(&[(&high, &other)], &[], Level(2)), Err(Error::ShapeMismatch { op: "dot", .. })));
+        assert!(matches!(clear.dot_scalars(&[(&low, 1.0)], Level(0)), Err(Error::LevelTooHigh { op: "dot", .. })));
+        assert!(matches!(clear.dot_scalars(&[(&low, 1.0)], Level(u32::MAX)), Err(Error::LevelTooHigh { .. })));
+        let mixed = clear.dot_scalars(&[(&high, 1.0), (&other, 1.0)], Level(2));
+        assert!(matches!(mixed, Err(Error::ShapeMismatch { op: "dot", .. })));
+        let bad = clear.dot_scalars(&[(&high, 1.0), (&high, f64::NAN)], Level(2));
+        assert!(matches!(bad, Err(Error::BadValue { index: 1, .. })));
+        assert!(matches!(clear.dot_scalars(&[(&high, 0.0)], Level(2)), Err(Error::ShapeMismatch { op: "dot", .. })));
         assert_eq!(clear.square(&low), Err(Error::LevelExhausted { op: "square", needed: 1, left: 0 }));
         assert!(matches!(clear.mul(&low, &low), Err(Error::LevelExhausted { .. })));
         assert!(matches!(clear.mul_scalar(&low, 2.0), Err(Error::LevelExhausted { .. })));
@@ -365,6 +409,8 @@ mod tests {
         assert_eq!(clear.rotate_hoisted(&x, &[4, 1]), Err(Error::MissingRotationKey { steps: 1 }));
         assert_eq!(clear.square(&x), Err(Error::MissingRelinearizationKey));
         assert_eq!(clear.mul(&x, &x), Err(Error::MissingRelinearizationKey));
+        assert_eq!(clear.dot(&[(&x, &x)], &[], Level(0)), Err(Error::MissingRelinearizationKey));
+        clear.dot_scalars(&[(&x, 2.0)], Level(0))?;
         assert_eq!(clear.conjugate(&x), Err(Error::MissingConjugationKey));
         Ok(())
     }

@@ -14,12 +14,15 @@ mod clear;
 mod dft;
 mod linear;
 mod plan;
+mod polynomial;
+mod schedule;
 mod transform;
 
 pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
 pub use dft::{coefficients_from_slots, slots_from_coefficients};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
+pub use polynomial::{Basis, Polynomial};
 pub use transform::LinearTransform;
 pub(crate) use transform::{Group, Schedule, steps};
 
@@ -171,6 +174,28 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::LevelExhausted`], [`crate::Error::ShapeMismatch`] for no terms, mismatched levels or batches.
     fn dot_plain(&self, terms: &[(&Self::Value, &Self::Plain)]) -> Result<Self::Value>;
+    /// `sum_i a_i * b_i + sum_j c_j * x_j` at exactly `level`: one relinearization and one rescaling for the whole sum.
+    ///
+    /// The factors of products stand one level above `level`; a value that meets a scalar at any level above, where it
+    /// costs nothing to come down. Scalars that are exactly zero take no part.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelMismatch`] for factors at other levels, [`crate::Error::LevelTooHigh`] for a value that is not
+    /// above `level`; [`crate::Error::BadValue`], naming the scalar; [`crate::Error::ShapeMismatch`] for other batches, or for a
+    /// sum without a product and without a scalar that is not zero; keys as [`Self::mul`].
+    fn dot(
+        &self,
+        products: &[(&Self::Value, &Self::Value)],
+        terms: &[(&Self::Value, f64)],
+        level: Level,
+    ) -> Result<Self::Value>;
+    /// `sum_j c_j * x_j` at exactly `level`, rescaled once: [`Self::dot`] without products.
+    ///
+    /// # Errors
+    /// As [`Self::dot`].
+    fn dot_scalars(&self, terms: &[(&Self::Value, f64)], level: Level) -> Result<Self::Value> {
+        self.dot(&[], terms, level)
+    }
     /// Rotates every vector to the left by `steps`: slot `i` becomes old slot `i + steps`, cyclically.
     ///
     /// # Errors
@@ -186,6 +211,11 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::MissingConjugationKey`].
     fn conjugate(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// `i a` in every slot, exactly: a product with a monomial, no level.
+    ///
+    /// # Errors
+    /// Device failures only.
+    fn mul_i(&self, a: &Self::Value) -> Result<Self::Value>;
     /// Encodes a linear map for [`Self::transform`] on values at `level`.
     ///
     /// # Errors

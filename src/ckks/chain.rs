@@ -110,8 +110,7 @@ impl Chain {
             None => Self::over_base(primes.base(f64::from(bits + wanted.headroom_bits))?, &application),
             Some(b) => {
                 b.check(wanted.levels, bits)?;
-                let base = primes.base(f64::from(bits + b.ratio_bits))?;
-                Self::over_base(base, &application)
+                Self::over_base(primes.base(f64::from(b.scale_bits))?, &application)
             }
         };
         chain.push(&application.levels);

@@ -158,12 +158,9 @@ impl HostCiphertext {
     }
 
     pub(super) fn to_device(&self, ring: &Ring) -> Result<Ciphertext> {
-        let mut words = self.pair.c0.clone();
-        let basis = self.basis();
-        words.extend(self.pair.expand_c1(self.parameters.rlwe(), &basis));
         Ok(Ciphertext {
             parameters: self.parameters.clone(),
-            poly: RnsPoly::upload(ring, &basis, self.components * self.pair.batch, &words)?,
+            poly: self.pair.load(ring, &self.basis(), self.components)?,
             components: self.components,
             level: self.level,
             scale: self.scale,

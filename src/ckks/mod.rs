@@ -21,6 +21,7 @@ mod bootstrap;
 mod chain;
 mod ciphertext;
 mod client;
+mod dot;
 mod encoder;
 mod evaluator;
 mod parameters;
@@ -31,7 +32,7 @@ mod transform;
 mod wire;
 
 pub use crate::rlwe::wire::Limits;
-pub use bootstrap::{BootstrapSecret, Bootstrapping};
+pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};

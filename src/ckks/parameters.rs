@@ -1,7 +1,7 @@
 //! Parameters from what the user wants: slots, levels, scale, security.
 
 use super::bootstrap::{BootstrapSecret, Bootstrapping};
-use super::chain::Chain;
+use super::chain::{Chain, level_modulus};
 use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
 use crate::rlwe;
@@ -199,6 +199,12 @@ impl Parameters {
         self.0.scale_at.get(level.0 as usize).copied().ok_or_else(|| self.too_high("scale_at", level))
     }
 
+    /// Product of the primes that a rescale at `level` drops; for level 0 of those that stay.
+    pub(super) fn dropped_at(&self, level: Level) -> Result<f64> {
+        let below = level.0.checked_sub(1).map_or(Ok(LimbCount(0)), |below| self.limbs_at(Level(below)))?;
+        Ok(level_modulus(&self.moduli()[below.0 as usize..self.limbs_at(level)?.0 as usize]))
+    }
+
     fn too_high(&self, op: &'static str, level: Level) -> Error {
         Error::LevelTooHigh { op, wanted: level.0, available: self.top_level().0 }
     }
@@ -332,8 +338,8 @@ impl Builder {
         self
     }
 
-    /// Adds the levels above the application's that refreshing needs. The headroom of level 0 is then
-    /// [`Bootstrapping::ratio_bits`].
+    /// Adds the levels above the application's that refreshing needs. Level 0 then has a modulus of
+    /// [`Bootstrapping::scale_bits`] bits, whatever the headroom.
     pub fn bootstrapping(mut self, bootstrapping: Bootstrapping) -> Self {
         self.bootstrapping = Some(bootstrapping);
         self
@@ -437,7 +443,6 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chain::level_modulus;
     use super::*;
 
     #[test]

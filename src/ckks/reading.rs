@@ -115,6 +115,18 @@ impl circuit::Evaluator for Evaluator {
         self.settle("dot_plain", &self.dot_plain(terms)?)
     }
 
+    fn dot(
+        &self,
+        products: &[(&Ciphertext, &Ciphertext)],
+        terms: &[(&Ciphertext, f64)],
+        level: Level,
+    ) -> Result<Ciphertext> {
+        for factor in products.iter().flat_map(|(a, b)| [a, b]) {
+            Self::encoded_for("dot", factor, Level(level.0.saturating_add(1)))?;
+        }
+        self.dot(products, terms, level)
+    }
+
     fn rotate(&self, a: &Ciphertext, steps: i32) -> Result<Ciphertext> {
         self.rotate(a, steps)
     }
@@ -125,6 +137,10 @@ impl circuit::Evaluator for Evaluator {
 
     fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.conjugate(a)
+    }
+
+    fn mul_i(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.mul_i(a)
     }
 
     fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<DeviceTransform> {

@@ -49,10 +49,10 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     fn alloc(&self, shape: Shape) -> Result<Buffer>;
-    /// Overwrites a whole buffer; ordered after every submitted program.
+    /// Overwrites the first words of a buffer; ordered after every submitted program.
     ///
     /// # Errors
-    /// [`crate::Error::ShapeMismatch`] for a wrong number of words, or a failed device.
+    /// [`crate::Error::ShapeMismatch`] for more words than the buffer has, or a failed device.
     fn upload(&self, dst: &Buffer, words: &[u32]) -> Result<()>;
     /// Runs a program, in order. Never waits for the GPU.
     ///

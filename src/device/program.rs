@@ -64,6 +64,10 @@ pub enum Op {
     Zero { dst: View },
     /// `dst = src`.
     Copy { dst: View, src: View },
+    /// Uniform residues from a public seed: word `i` of row `r = b L + l` is `floor(x q / 2^64)`, for `L` limbs, with `x` the 64-bit
+    /// little-endian word `i` of stream `r` of the seed's ChaCha20 (20 rounds, a 64-bit block counter from 0, then the stream as
+    /// the 64-bit nonce): [`crate::math::Csprng::uniform`].
+    Uniform { dst: View, seed: [u8; 32], basis: Basis },
     /// `dst = a + b`.
     Add { dst: View, a: View, b: View, basis: Basis },
     /// `dst = a - b`.
@@ -117,6 +121,7 @@ impl Op {
         match self {
             Self::Zero { .. } => "zero",
             Self::Copy { .. } => "copy",
+            Self::Uniform { .. } => "uniform",
             Self::Add { .. } => "add",
             Self::Sub { .. } => "sub",
             Self::Neg { .. } => "neg",
@@ -141,6 +146,7 @@ impl Op {
         match self {
             Self::Zero { dst }
             | Self::Copy { dst, .. }
+            | Self::Uniform { dst, .. }
             | Self::Add { dst, .. }
             | Self::Sub { dst, .. }
             | Self::Neg { dst, .. }
@@ -163,7 +169,7 @@ impl Op {
     /// The windows that are read, keys as whole buffers. [`Op::MulAdd`] reads its `dst` too, which is not listed.
     pub fn sources(&self) -> Vec<View> {
         match self {
-            Self::Zero { .. } => vec![],
+            Self::Zero { .. } | Self::Uniform { .. } => vec![],
             Self::Copy { src, .. }
             | Self::NttForward { src, .. }
             | Self::NttInverse { src, .. }
@@ -194,7 +200,7 @@ impl Op {
             Ok(())
         };
         match &mut self {
-            Self::Zero { dst } => on(dst)?,
+            Self::Zero { dst } | Self::Uniform { dst, .. } => on(dst)?,
             Self::Copy { dst, src }
             | Self::NttForward { dst, src, .. }
             | Self::NttInverse { dst, src, .. }
@@ -288,6 +294,7 @@ impl Check<'_> {
         }
         match self.op {
             Op::Zero { .. } => Ok(()),
+            Op::Uniform { basis, .. } => self.over(basis, &[dst]),
             Op::Copy { src, .. } => self.repeats(dst, src, dst.limbs),
             Op::Automorphism { src, element, .. } => {
                 self.galois(*element)?;

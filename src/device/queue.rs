@@ -221,6 +221,14 @@ impl Device {
                 got: format!("{}", words.len()),
             });
         }
+        self.upload_head(shape, words)
+    }
+
+    /// Fresh memory whose first words are `words`; the others are for an operation to write.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for more words than the shape has, [`Error::OutOfMemory`], [`Error::DeviceFailed`].
+    pub(crate) fn upload_head(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
         let buffer = self.alloc(shape)?;
         self.0.backend.upload(&buffer, words)?;
         Ok(buffer)

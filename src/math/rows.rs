@@ -202,6 +202,12 @@ vectorized! {
         });
     }
 
+    /// `out = floor(x q / 2^64)` for 64-bit draws `x`.
+    fn scale_draws(q: u32, out: &'a mut [u32], draws: &'a [u64]) {
+        let q = u64::from(q);
+        out.iter_mut().zip(draws).for_each(|(o, x)| *o = (((x >> 32) * q + (((x & 0xffff_ffff) * q) >> 32)) >> 32) as u32);
+    }
+
     /// Reduces sums in place.
     fn fold(r: Reducer, sums: &'a mut [u64]) {
         sums.iter_mut().for_each(|s| *s = u64::from(r.wide(*s)));

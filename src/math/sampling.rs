@@ -84,20 +84,17 @@ impl Csprng {
         self.0.fill_bytes(bytes);
     }
 
-    /// Fills `out` with uniform residues, by rejection: public values only, the time depends on them.
+    /// Fills `out` with uniform residues: `floor(x q / 2^64)` for a fresh 64-bit word `x` of the keystream each, so that every
+    /// residue can be computed by itself, and a device can do it as well.
+    ///
+    /// A residue's probability is off from `1/q` by less than `2^-64`, see `docs/decisions/0008-multiply-high.md`.
     pub fn uniform(&mut self, modulus: Modulus, out: &mut [u32]) {
-        let q = modulus.get();
-        let mask = u32::MAX >> q.leading_zeros();
-        let mut words = [0u32; 256];
-        let mut filled = 0;
-        while filled < out.len() {
-            self.0.fill_bytes(bytemuck::cast_slice_mut(&mut words));
-            for word in words.map(|w| u32::from_le(w) & mask) {
-                if word < q && filled < out.len() {
-                    out[filled] = word;
-                    filled += 1;
-                }
-            }
+        let mut draws = [0u64; TILE];
+        for out in out.chunks_mut(TILE) {
+            let draws = &mut draws[..out.len()];
+            self.0.fill_bytes(bytemuck::cast_slice_mut(draws));
+            draws.iter_mut().for_each(|draw| *draw = u64::from_le(*draw));
+            rows::scale_draws(modulus.get(), out, draws);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Ring;
 use crate::device::{Basis, Op, View};
 use crate::error::{Error, Result};
+use crate::math::Seed;
 use crate::units::{GaloisElement, LimbCount, Shape};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -34,6 +35,36 @@ impl<D: Domain> RnsPoly<D> {
     /// # Errors
     /// [`Error::ShapeMismatch`] for a wrong number of words, [`Error::BadValue`] for a word that is not reduced; device failures.
     pub fn upload(ring: &Ring, basis: &Basis, batch: u32, words: &[u32]) -> Result<Self> {
+        let shape = Self::shape_of(ring, basis, batch, words)?;
+        Ok(Self::over(ring, basis, ring.device().upload(shape, words)?.view()))
+    }
+
+    /// Uploads the words of the first polynomials of a batch; the device expands all others from a public seed, see
+    /// [`Op::Uniform`].
+    ///
+    /// # Cost
+    /// No more words travel than are given.
+    /// # Errors
+    /// As [`Self::upload`].
+    pub fn upload_seeded(ring: &Ring, basis: &Basis, batch: u32, words: &[u32], seed: &Seed) -> Result<Self> {
+        let shape = Self::shape_of(ring, basis, batch, words)?;
+        let row = Shape { batch: 1, ..shape }.words();
+        let given = u32::try_from(words.len() / row).unwrap_or(u32::MAX);
+        if !words.len().is_multiple_of(row) || given >= batch {
+            return Err(Error::ShapeMismatch {
+                op: "upload_seeded",
+                expected: format!("whole polynomials of {row} words, fewer than {batch}"),
+                got: format!("{} words", words.len()),
+            });
+        }
+        let view = ring.device().upload_head(shape, words)?.view();
+        let dst = view.polys(given, batch - given)?;
+        ring.record(Op::Uniform { dst, seed: *seed.expose(), basis: basis.clone() })?;
+        Ok(Self::over(ring, basis, view))
+    }
+
+    /// The shape of a batch, once its basis and words are checked.
+    fn shape_of(ring: &Ring, basis: &Basis, batch: u32, words: &[u32]) -> Result<Shape> {
         let n = ring.log_n().degree();
         if let Some(&p) = basis.primes().iter().find(|&&p| p as usize >= ring.tables().primes().len()) {
             return Err(Error::InvalidParameter { what: "basis", reason: format!("the ring has no prime {p}") });
@@ -44,9 +75,7 @@ impl<D: Domain> RnsPoly<D> {
                 return Err(Error::BadValue { index: row * n + at, reason: "a residue above its modulus" });
             }
         }
-        let shape = Shape { batch, limbs: basis.limbs(), log_n: ring.log_n().get() };
-        let buffer = ring.device().upload(shape, words)?;
-        Ok(Self::over(ring, basis, buffer.view()))
+        Ok(Shape { batch, limbs: basis.limbs(), log_n: ring.log_n().get() })
     }
 
     /// Words `[batch][limb][N]`. Waits for the device.

@@ -5,7 +5,8 @@ use super::secret::{SecretKey, small_to_evaluation};
 use crate::device::Basis;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed, rows};
-use crate::units::LimbCount;
+use crate::ring::{Evaluation, Ring, RnsPoly};
+use crate::units::{LimbCount, Shape};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -39,6 +40,30 @@ impl HostPair {
             UniformHalf::Words(words) => words.clone(),
             UniformHalf::Seeded(seed) => expand(seed, parameters, self.batch, basis),
         }
+    }
+
+    /// The batch on a device, `[component][batch]` polynomials; a seeded half is expanded there.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for words that do not make `components` of them; device failures.
+    pub(crate) fn load(&self, ring: &Ring, basis: &Basis, components: u32) -> Result<RnsPoly<Evaluation>> {
+        let polys = components.saturating_mul(self.batch);
+        match &self.c1 {
+            UniformHalf::Words(rest) => RnsPoly::upload(ring, basis, polys, &[&self.c0[..], rest].concat()),
+            UniformHalf::Seeded(seed) if components == 2 && self.c0.len() == self.words(ring, basis) => {
+                RnsPoly::upload_seeded(ring, basis, polys, &self.c0, seed)
+            }
+            UniformHalf::Seeded(_) => Err(Error::ShapeMismatch {
+                op: "load",
+                expected: format!("2 components, {} words in the first", self.words(ring, basis)),
+                got: format!("{components} components, {} words", self.c0.len()),
+            }),
+        }
+    }
+
+    /// Words of one component.
+    fn words(&self, ring: &Ring, basis: &Basis) -> usize {
+        Shape { batch: self.batch, limbs: basis.limbs(), log_n: ring.log_n().get() }.words()
     }
 
     /// Bytes of the pair as stored.

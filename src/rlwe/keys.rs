@@ -4,8 +4,10 @@ use super::encrypt::HostPair;
 use super::raise::Encapsulation;
 use super::secret::SecretKey;
 use super::{Gadget, Parameters};
+use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, rows};
+use crate::ring::Ring;
 use crate::units::{GaloisElement, LimbCount};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -64,12 +66,15 @@ impl SwitchingKey {
         self.digits.iter().map(HostPair::bytes).sum()
     }
 
-    /// `[b_d, a_d]` of one digit, expanded: `[2][limb][N]` over the gadget's basis.
-    pub(super) fn expand_digit(&self, digit: usize, parameters: &Parameters) -> Vec<u32> {
-        let pair = &self.digits[digit];
-        let mut words = pair.c0.clone();
-        words.extend(pair.expand_c1(parameters, &self.gadget.basis()));
-        words
+    /// Bytes on a device, where the uniform halves are expanded.
+    pub fn device_bytes(&self) -> u64 {
+        self.digits.iter().map(|pair| 8 * pair.c0.len() as u64).sum()
+    }
+
+    /// `[b_d, a_d]` of every digit on a device, over the gadget's basis; the uniform halves are expanded there.
+    pub(super) fn load(&self, ring: &Ring) -> Result<Arc<[Buffer]>> {
+        let basis = self.gadget.basis();
+        self.digits.iter().map(|pair| Ok(pair.load(ring, &basis, 2)?.view().buffer.clone())).collect()
     }
 }
 
@@ -206,18 +211,19 @@ mod tests {
         let (n, basis) = (tables.log_n().degree(), key.gadget().basis());
         let mut largest = 0;
         for (d, digit) in key.gadget().digits().iter().enumerate() {
-            let words = key.expand_digit(d, secret.parameters());
+            let pair = &key.digits[d];
+            let a = pair.expand_c1(secret.parameters(), &basis);
             for (l, &p) in (0u32..).zip(basis.primes()) {
                 let prime = &tables.primes()[p as usize];
                 let m = prime.modulus();
                 let special = key.gadget().special().primes().iter().map(|&p| tables.primes()[p as usize].q());
                 let inside = (digit.first..digit.first + digit.limbs).contains(&l);
                 let g = if inside { special.fold(1, |x, q| m.mul(x, q % m.get())) } else { 0 };
-                let row = |half: usize| &words[(half * basis.primes().len() + l as usize) * n..][..n];
+                let row = |words: &'_ [u32]| words[l as usize * n..][..n].to_vec();
                 let secrets = secret.limb(p as usize).iter().zip(from.limb(p as usize));
-                let mut e: Vec<u32> = row(0)
+                let mut e: Vec<u32> = row(&pair.c0)
                     .iter()
-                    .zip(row(1))
+                    .zip(&row(&a))
                     .zip(secrets)
                     .map(|((&b, &a), (&s, &from))| m.sub(m.add(b, m.mul(a, s)), m.mul(g, from)))
                     .collect();

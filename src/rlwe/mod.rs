@@ -16,6 +16,7 @@ mod gadget;
 pub mod keys;
 pub mod raise;
 pub mod secret;
+mod store;
 pub mod switch;
 pub mod wire;
 
@@ -24,6 +25,7 @@ pub use gadget::Gadget;
 pub use keys::{EvaluationKeys, KeyId, SwitchingKey};
 pub use raise::Encapsulation;
 pub use secret::SecretKey;
+pub use store::KeyStatistics;
 pub use switch::{Digits, KeySwitcher};
 
 use crate::device::{Basis, Digit};

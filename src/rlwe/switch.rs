@@ -1,30 +1,13 @@
 //! Key switching on a device.
 
 use super::keys::{EvaluationKeys, KeyId};
+use super::store::{KeyStatistics, KeyStore};
 use super::{Gadget, Parameters};
 use crate::device::{Buffer, Op};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
-use crate::units::{GaloisElement, LimbCount, Shape};
-use std::collections::BTreeMap;
+use crate::units::{GaloisElement, LimbCount};
 use std::sync::Arc;
-
-/// A switching key on a device, one buffer a digit: `[b_d, a_d]` over its gadget's basis.
-#[derive(Debug)]
-struct DeviceKey {
-    gadget: Gadget,
-    digits: Arc<[Buffer]>,
-}
-
-fn load(ring: &Ring, keys: &EvaluationKeys) -> Result<BTreeMap<KeyId, DeviceKey>> {
-    let load = |(id, key): (KeyId, &Arc<super::SwitchingKey>)| {
-        let gadget = key.gadget().clone();
-        let shape = Shape { batch: 2, limbs: gadget.basis().limbs(), log_n: ring.log_n().get() };
-        let digits = (0..key.digits()).map(|d| ring.device().upload(shape, &key.expand_digit(d, keys.parameters())));
-        Ok((id, DeviceKey { gadget, digits: digits.collect::<Result<_>>()? }))
-    };
-    keys.iter().map(load).collect()
-}
 
 /// A polynomial decomposed for key switching: the digits of `c`, each over the basis of a gadget.
 ///
@@ -37,25 +20,36 @@ pub struct Digits {
     pub(super) batch: u32,
 }
 
-/// Key switching with one set of keys on one device.
+/// Key switching with one set of keys on one device. The keys stay on the host, shared, and come to the device when they are used.
 #[derive(Debug)]
 pub struct KeySwitcher {
     ring: Ring,
     parameters: Parameters,
-    keys: BTreeMap<KeyId, DeviceKey>,
+    keys: KeyStore,
 }
 
 impl KeySwitcher {
-    /// Brings the keys to the ring's device.
+    /// With room on the device for every key.
     ///
     /// # Errors
-    /// [`Error::ParameterMismatch`] for keys of another ring; out of memory.
+    /// [`Error::ParameterMismatch`] for keys of another ring.
     pub fn new(ring: &Ring, keys: &EvaluationKeys) -> Result<Self> {
+        Self::with_key_memory(ring, keys, u64::MAX)
+    }
+
+    /// With at most `bytes` bytes of keys on the device: the least recently used make room for the next. Threads that load keys
+    /// at the same moment go above it by the keys that they are loading.
+    ///
+    /// # Cost
+    /// A key that comes back is half uploaded, half expanded again, and flushes the device's queue.
+    /// # Errors
+    /// [`Error::KeyMemoryTooSmall`] where not even the largest key would fit; others as [`Self::new`].
+    pub fn with_key_memory(ring: &Ring, keys: &EvaluationKeys, bytes: u64) -> Result<Self> {
         let parameters = keys.parameters().clone();
         if parameters.tables() != ring.tables() {
             return Err(Error::ParameterMismatch { op: "KeySwitcher::new" });
         }
-        Ok(Self { ring: ring.clone(), keys: load(ring, keys)?, parameters })
+        Ok(Self { ring: ring.clone(), keys: KeyStore::new(ring, keys, bytes)?, parameters })
     }
 
     /// The set-up that the keys are for.
@@ -70,7 +64,12 @@ impl KeySwitcher {
 
     /// Limbs of the longest operand that the key for a purpose can switch; `None` without a key.
     pub fn limbs_of(&self, id: KeyId) -> Option<LimbCount> {
-        self.keys.get(&id).map(|key| key.gadget.limbs())
+        self.keys.keys().get(id).map(|key| key.limbs())
+    }
+
+    /// Device memory of the keys, loads and evictions so far.
+    pub fn key_statistics(&self) -> KeyStatistics {
+        self.keys.statistics()
     }
 
     /// Decomposes a batch of polynomials over the first primes of the chain.
@@ -133,10 +132,10 @@ impl KeySwitcher {
     /// # Errors
     /// [`Error::ShapeMismatch`] from digits of a gadget that the key does not serve; device failures.
     pub fn switch(&self, digits: &Digits, id: KeyId) -> Result<Option<RnsPoly<Evaluation>>> {
-        let Some(key) = self.keys.get(&id) else { return Ok(None) };
         if !digits.ring.is_same(&self.ring) {
             return Err(Error::ParameterMismatch { op: "key switching" });
         }
+        let Some(key) = self.keys.get(id)? else { return Ok(None) };
         let rows = digits.gadget.rows_in(&key.gadget)?;
         let basis = digits.gadget.basis();
         let view = self.ring.alloc(2 * digits.batch, &basis)?.view();

@@ -37,10 +37,10 @@ pub struct Bootstrapping {
     pub coefficients_to_slots: u32,
     /// Bits of the modulus of each of CoeffToSlot's levels.
     pub transform_bits: u32,
-    /// Bits of the modulus of each of EvalMod's levels, and of its scale.
+    /// Bits of the modulus of each of EvalMod's levels, of its scale, and of `q_0`.
     pub scale_bits: u32,
-    /// `log2(q_0 / scale)`: how small the message is beside the modulus. Each bit takes two bits off the error of the sine, and adds one
-    /// to the noise.
+    /// How small the message is beside `q_0` where the modulus is raised, in bits: SlotToCoeff ends at scale `q_0 / 2^ratio_bits`. Each bit
+    /// takes two bits off the error of the sine, and adds one to the noise.
     pub ratio_bits: u32,
     /// `K`: the most multiples of `q_0` on either side.
     pub range: u32,
@@ -55,6 +55,12 @@ pub struct Bootstrapping {
 }
 
 impl Bootstrapping {
+    /// `R`: coefficients are taken to slots as `x / R`. Beyond `K` there is room for the fraction, at most a half, and for the quarter
+    /// of a turn between sine and cosine.
+    pub(super) fn half_width(&self) -> f64 {
+        f64::from(self.range) + 0.75
+    }
+
     /// Levels of EvalMod.
     pub fn eval_mod_levels(&self) -> u32 {
         depth(self.degree) + self.doublings + if self.arcsine > 1 { depth(self.arcsine) } else { 0 }
@@ -73,8 +79,12 @@ impl Bootstrapping {
                 self.slots_to_coefficients
             ));
         }
-        if !(2..=30).contains(&self.ratio_bits) || scale_bits + self.ratio_bits > 89 {
-            return bad(format!("a ratio of {} bits beside a scale of {scale_bits}", self.ratio_bits));
+        if scale_bits + 2 > self.scale_bits || !(2..=self.scale_bits - 20).contains(&self.ratio_bits) {
+            let q_0 = self.scale_bits;
+            return bad(format!(
+                "a scale of {scale_bits} bits and a ratio of {} beside a q_0 of {q_0}",
+                self.ratio_bits
+            ));
         }
         if !(1..=1 << 12).contains(&self.range) || !(2..=1023).contains(&self.degree) || self.doublings > 12 {
             return bad(format!("range {}, degree {}, {} doublings", self.range, self.degree, self.doublings));

@@ -5,6 +5,8 @@ use crate::math::rows::PRODUCTS;
 
 /// Threads of a workgroup in word-by-word kernels, four words each.
 pub(super) const ELEMENT_THREADS: u32 = 128;
+/// Threads of a workgroup that expands seeds, eight words each.
+pub(super) const UNIFORM_THREADS: u32 = 64;
 /// Threads of a workgroup in base conversion, four words each.
 pub(super) const EXTEND_THREADS: u32 = 64;
 /// Target limbs of one workgroup in base conversion.
@@ -78,6 +80,7 @@ pub(super) enum Kernel {
         repeats: bool,
     },
     GadgetDot,
+    Uniform,
     Combine,
     /// Contiguous pass of the forward NTT; `whole` if no other pass precedes, `finish` subtracts from a minuend and scales.
     ForwardRows {
@@ -106,6 +109,7 @@ pub(super) enum Family {
     Element,
     Automorphism,
     Gadget,
+    Uniform,
     Extend,
     Combine,
     Forward,
@@ -132,6 +136,7 @@ const NTT: &str = include_str!("../../../shaders/lib/ntt.wgsl");
 const ELEMENT: &str = include_str!("../../../shaders/element.wgsl");
 const AUTOMORPHISM: &str = include_str!("../../../shaders/automorphism.wgsl");
 const GADGET: &str = include_str!("../../../shaders/gadget.wgsl");
+const UNIFORM: &str = include_str!("../../../shaders/uniform.wgsl");
 const EXTEND: &str = include_str!("../../../shaders/extend.wgsl");
 const COMBINE: &str = include_str!("../../../shaders/combine.wgsl");
 const NTT_FORWARD: &str = include_str!("../../../shaders/ntt_forward.wgsl");
@@ -147,6 +152,7 @@ impl Family {
         let own: &[&str] = match self {
             Self::Element => &[ELEMENT],
             Self::Gadget => &[GADGET],
+            Self::Uniform => &[UNIFORM],
             Self::Automorphism => &[AUTOMORPHISM],
             Self::Extend => &[EXTEND],
             Self::Combine => &[COMBINE],
@@ -177,7 +183,7 @@ impl Kernel {
             let others = [Self::Automorphism { repeats }, Self::Extend { repeats }];
             elements.map(|element| Self::Element { element, repeats }).into_iter().chain(others)
         });
-        let plain = plain.chain([Self::GadgetDot, Self::Combine]);
+        let plain = plain.chain([Self::GadgetDot, Self::Uniform, Self::Combine]);
         let columns = [4, 5].map(|stages| [Self::ForwardColumns { stages }, Self::InverseColumns { stages }]);
         let rows = (MIN_LOG_POINTS..=MAX_LOG_POINTS).flat_map(|log_points| {
             [false, true].map(|whole| {
@@ -206,6 +212,7 @@ impl Kernel {
             Self::Element { element, repeats } => plain(element.label(), Family::Element, ELEMENT_THREADS, repeats),
             Self::Automorphism { repeats } => plain("automorphism", Family::Automorphism, ELEMENT_THREADS, repeats),
             Self::GadgetDot => plain("gadget_dot", Family::Gadget, ELEMENT_THREADS, false),
+            Self::Uniform => plain("uniform_residues", Family::Uniform, UNIFORM_THREADS, false),
             Self::Extend { repeats } => {
                 let mut spec = plain("extend", Family::Extend, EXTEND_THREADS, repeats);
                 spec.overrides.push(("TARGETS", f64::from(EXTEND_TARGETS)));

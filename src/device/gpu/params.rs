@@ -92,6 +92,8 @@ record!(GadgetParams { z: first_poly, rows: [dst.row, digits.row], tables: [limb
     first_digit: u32, count: u32);
 record!(AutomorphismParams { z: first_poly, rows: [dst.row, src.row], tables: [] },
     dst: Window, src: Window, log_n: u32, first_poly: u32, element: u32);
+record!(UniformParams { z: first_poly, rows: [dst.row, first_limb], tables: [limbs] },
+    dst: Window, key: [u32; 8], log_n: u32, limbs: u32, first_poly: u32, first_limb: u32, stride: u32);
 record!(CombineParams { z: first_quad, rows: [dst.row, src.row, weight_row], tables: [limbs] },
     dst: Window, src: Window, weight_row: u32, weight_stride: u32, log_n: u32, limbs: u32, first_quad: u32,
     outputs: u32, inputs: u32);

@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 const VARIABLE: &str = "RINGLIGHT_CPU_OPS";
 
 /// Every name that an operation has.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "zero",
     "copy",
+    "uniform",
     "add",
     "sub",
     "neg",

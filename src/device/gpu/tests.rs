@@ -4,7 +4,9 @@
 use super::catalog::{COMBINE_OUTPUTS, Element, GADGET_KEYS, Kernel, WideProduct};
 use super::dispatch::SLOTS;
 use super::memory::Pool;
-use super::params::{AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, Window};
+use super::params::{
+    AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, UniformParams, Window,
+};
 use super::shadow::Shadow;
 use super::{GpuBackend, Selector, open::open_backend};
 use crate::Error;
@@ -66,6 +68,7 @@ fn records_have_the_layout_of_the_shaders() {
         (Kernel::Extend { repeats: false }, ExtendParams::layout()),
         (Kernel::Automorphism { repeats: false }, AutomorphismParams::layout()),
         (Kernel::GadgetDot, GadgetParams::layout()),
+        (Kernel::Uniform, UniformParams::layout()),
         (Kernel::Combine, CombineParams::layout()),
     ] {
         let module = module(kernel, WideProduct::Portable);
@@ -170,7 +173,14 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
             kept: Basis::new(0..limbs - 2),
             dropped: Basis::new(limbs - 2..limbs),
         },
-        Op::Combine { dst: part(1, 5, limbs), src: m[0].view(), weights: weights.view(), components: 1, basis },
+        Op::Combine {
+            dst: part(1, 5, limbs),
+            src: m[0].view(),
+            weights: weights.view(),
+            components: 1,
+            basis: basis.clone(),
+        },
+        Op::Uniform { dst: part(2, 5, limbs), seed: [7; 32], basis },
     ];
     for op in ops {
         device.record(&ring, op).unwrap();
@@ -192,7 +202,7 @@ fn grids_larger_than_the_device_allows_are_split() {
 fn operations_may_run_on_the_cpu_instead() {
     let tables = tables(6);
     let expected = run_many_ops(&Device::cpu(), &tables);
-    for names in ["ntt_forward, decompose,,gadget_dot,nonsense", "mul,mod_down,combine", ""] {
+    for names in ["ntt_forward, decompose,,gadget_dot,nonsense", "mul,mod_down,combine,uniform", ""] {
         let Some(mut gpu) = backend() else { return };
         gpu.shadow = Shadow::new(names).unwrap();
         let ops = gpu.shadow.as_ref().map_or(vec![], |shadow| shadow.ops().to_vec());

@@ -5,6 +5,7 @@ mod convert;
 mod elementwise;
 mod gadget;
 mod transform;
+mod uniform;
 
 use super::memory::{self, Pool};
 use crate::device::buffer::View;
@@ -58,6 +59,7 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
             Ok(())
         }
         Op::Copy { dst, src } => unary(dst, src, |_, _, _| {}),
+        Op::Uniform { dst, seed, basis } => uniform::run(ring, dst, *seed, basis),
         Op::Add { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::add),
         Op::Sub { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::sub),
         Op::Mul { dst, a, b, basis } => zip(ring, (dst, a, b), basis, rows::mul),

@@ -1,10 +1,10 @@
-//! Word-by-word operations.
+//! Word-by-word operations, and words from nothing but a seed.
 
 use super::Lowering;
 use crate::device::buffer::View;
-use crate::device::gpu::catalog::{COMBINE_OUTPUTS, Element, Kernel};
+use crate::device::gpu::catalog::{COMBINE_OUTPUTS, Element, Kernel, UNIFORM_THREADS};
 use crate::device::gpu::dispatch::{Slot, slot};
-use crate::device::gpu::params::{CombineParams, ElementParams, Window};
+use crate::device::gpu::params::{CombineParams, ElementParams, UniformParams, Window};
 use crate::device::gpu::tables::Table;
 use crate::device::program::{Basis, Op};
 use crate::error::Result;
@@ -82,6 +82,24 @@ pub(super) fn tensor(to: &mut Lowering<'_>, (dst, a, b): (&View, &View, &View), 
     let kernel = Kernel::Element { element: Element::Tensor, repeats: false };
     let slots = [slot(&dst.buffer)?, slot(&a.buffer)?, slot(&b.buffer)?];
     to.recorder.launch(kernel, params, &slots, [to.groups(), dst.limbs, batch]);
+    Ok(())
+}
+
+/// `Uniform`: one thread a keystream block, which makes eight words.
+pub(super) fn uniform(to: &mut Lowering<'_>, dst: &View, seed: [u8; 32], basis: &Basis) -> Result<()> {
+    let (key, _) = seed.as_chunks::<4>();
+    let params = UniformParams {
+        dst: dst.into(),
+        key: std::array::from_fn(|i| u32::from_le_bytes(key[i])),
+        log_n: to.log_n(),
+        limbs: to.table(Table::Limbs(basis.clone())),
+        first_poly: 0,
+        first_limb: 0,
+        stride: dst.limbs,
+    };
+    let blocks = 1 << (to.log_n() - 3);
+    let grid = [blocks / UNIFORM_THREADS, dst.limbs, dst.polys];
+    to.recorder.launch(Kernel::Uniform, params, &[slot(&dst.buffer)?], grid);
     Ok(())
 }
 

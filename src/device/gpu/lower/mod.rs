@@ -52,6 +52,7 @@ pub(super) fn op(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
         Op::Combine { dst, src, weights, components, basis } => {
             element::combine(to, (dst, src, weights), *components, basis)
         }
+        Op::Uniform { dst, seed, basis } => element::uniform(to, dst, *seed, basis),
         Op::Tensor { dst, a, b, basis } => element::tensor(to, (dst, a, b), basis),
         Op::MulScalar { dst, a, scalars, basis } | Op::AddScalar { dst, a, scalars, basis } => {
             element::scalar(to, op, (dst, a), scalars, basis)
