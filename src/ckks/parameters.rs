@@ -2,63 +2,12 @@
 
 use super::bootstrap::{BootstrapSecret, Bootstrapping};
 use super::chain::{Chain, level_modulus};
+use super::security::{Security, SecurityEstimate};
 use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
 use crate::rlwe;
 use crate::units::{Level, LimbCount, LogN};
 use std::sync::{Arc, OnceLock};
-
-/// Bits of classical security, for a uniform ternary secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Security {
-    /// 128 bits.
-    Bits128,
-    /// 192 bits.
-    Bits192,
-    /// 256 bits.
-    Bits256,
-}
-
-impl Security {
-    /// The number of bits.
-    pub fn bits(self) -> u32 {
-        match self {
-            Self::Bits128 => 128,
-            Self::Bits192 => 192,
-            Self::Bits256 => 256,
-        }
-    }
-
-    /// Largest `log2(QP)` for a ring dimension; `None` where the guidelines have no entry.
-    ///
-    /// # Source
-    /// Security guidelines 2024, ePrint 2024/463, Table 5.2.
-    pub fn max_log_qp(self, log_n: LogN) -> Option<u32> {
-        let row: [u32; 3] = match log_n.get() {
-            10 => [26, 0, 0],
-            11 => [53, 36, 27],
-            12 => [106, 73, 56],
-            13 => [214, 147, 114],
-            14 => [430, 297, 230],
-            15 => [868, 597, 462],
-            16 => [1747, 1199, 929],
-            17 => [3523, 2411, 1866],
-            _ => [0; 3],
-        };
-        let max = row[match self {
-            Self::Bits128 => 0,
-            Self::Bits192 => 1,
-            Self::Bits256 => 2,
-        }];
-        (max > 0).then_some(max)
-    }
-
-    /// The strongest row of the table that a modulus of `log_qp` bits meets.
-    pub fn of(log_n: LogN, log_qp: f64) -> Option<Self> {
-        let fits = |s: &Self| s.max_log_qp(log_n).is_some_and(|max| log_qp <= f64::from(max));
-        [Self::Bits256, Self::Bits192, Self::Bits128].into_iter().find(fits)
-    }
-}
 
 /// A parameter set: ring, modulus chain, scales, special primes. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -241,7 +190,12 @@ impl Parameters {
 
     /// The strongest row of the security table that the parameters meet; `None` for a toy.
     pub fn security(&self) -> Option<Security> {
-        Security::of(self.log_n(), self.log_qp())
+        self.security_estimate().row
+    }
+
+    /// The row met, and an estimate in bits between the rows.
+    pub fn security_estimate(&self) -> SecurityEstimate {
+        SecurityEstimate::new(self.log_n(), self.log_qp())
     }
 
     /// The ring-level set-up.
@@ -285,10 +239,9 @@ impl Parameters {
 
 impl std::fmt::Display for Parameters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let security = self.security().map_or("insecure (toy)".into(), |s| format!("{}-bit security", s.bits()));
         write!(
             f,
-            "CKKS N = 2^{}, {} levels of scale 2^{}, log QP = {:.1} ({} + {} limbs, {} digits), {security}",
+            "CKKS N = 2^{}, {} levels of scale 2^{}, log QP = {:.1} ({} + {} limbs, {} digits), {}",
             self.log_n().get(),
             self.max_level().0,
             self.0.scale_bits,
@@ -296,6 +249,7 @@ impl std::fmt::Display for Parameters {
             self.0.rlwe.chain().0,
             self.0.rlwe.special().0,
             self.0.rlwe.digits(self.0.rlwe.chain()).len(),
+            self.security_estimate(),
         )
     }
 }

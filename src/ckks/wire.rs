@@ -17,7 +17,8 @@ use super::bootstrap::{BootstrapSecret, Bootstrapping};
 use super::ciphertext::HostCiphertext;
 use super::client::KeyGenerator;
 use super::encoder::Plaintext;
-use super::parameters::{Parameters, Security};
+use super::parameters::Parameters;
+use super::security::{Security, SecurityEstimate};
 use crate::error::Result;
 use crate::math::{Csprng, Prime, Seed};
 use crate::rlwe::encrypt::UniformHalf;
@@ -164,7 +165,7 @@ fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Resu
     let scale_bits = reader.count("scale_bits", 1..=64)?;
     let claimed = reader.u32("security")?;
     let log_qp = set.moduli.iter().map(|&q| f64::from(q).log2()).sum();
-    let security = Security::of(set.log_n, log_qp);
+    let security = SecurityEstimate::new(set.log_n, log_qp).row;
     if secure && security.is_none() {
         let reason = format!(
             "log2(QP) = {log_qp:.1} at N = 2^{} is outside the table of ePrint 2024/463; `insecure_read_from` reads toys",
