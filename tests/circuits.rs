@@ -25,7 +25,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..16, any::<usize>(), any::<usize>(), any::<u64>());
+    let step = (0u8..18, any::<usize>(), any::<usize>(), any::<u64>());
     prop::collection::vec(step.prop_map(|(kind, left, right, salt)| Step { kind, left, right, salt }), 10..=15)
 }
 
@@ -63,6 +63,12 @@ fn run<E: Circuit>(eval: &E, inputs: Vec<E::Value>, steps: &[Step]) -> ringlight
                 eval.combine(a, &eval.encode_weights(&Matrix::new(BATCH, BATCH, entries)?, level)?)?
             }
             14 => eval.drop_to(a, Level(level.0 - 1))?,
+            15 => eval.dot(&[(a, b), (b, b)], &[(a, random.real()), (b, 0.0)], Level(level.0 - 1))?,
+            16 => {
+                // A term may stand at any level above the sum's.
+                let terms = [(&values[step.left % values.len()], random.real()), (b, random.real())];
+                eval.dot_scalars(&terms, Level(level.0 - 1))?
+            }
             _ => {
                 eval.add_plain(&eval.mul(a, b)?, &eval.encode(&vec![vec![Complex64::I]; BATCH], Level(level.0 - 1))?)?
             }

@@ -76,6 +76,11 @@ fn key_switching_products_and_rescales_run_these_operations() {
         r.expect("rescale", &["mod_down 2x4 <- 2x5"], |e| e.rescale(a));
         let fused: &[&str] = &["mul_scalar 2x5 <- 2x5", "add 2x5 <- 2x5, 2x5", "mod_down 2x4 <- 2x7"];
         r.expect("mul", &list(&[&["tensor 3x5 <- 2x5, 2x5"], &SWITCH, fused]), |e| e.mul(a, a));
+        // Two products and a scalar: still one decomposition and one division.
+        let tensor = "tensor 3x5 <- 2x5, 2x5";
+        let sum = [tensor, tensor, "add 3x5 <- 3x5, 3x5", "mul_scalar 2x5 <- 2x5", "add 2x5 <- 2x5, 2x5"];
+        let below = Level(a.level().0 - 1);
+        r.expect("dot", &list(&[&sum, &SWITCH, fused]), |e| e.dot(&[(a, a), (a, a)], &[(a, 0.0), (a, 0.5)], below));
         let image: &[&str] = &["mod_down 2x5 <- 2x7", "add 1x5 <- 1x5, 1x5", "automorphism 2x5 <- 2x5"];
         r.expect("rotate", &list(&[&SWITCH, image]), |e| e.rotate(a, 1));
         r.expect("conjugate", &list(&[&SWITCH, image]), |e| e.conjugate(a));

@@ -1,6 +1,6 @@
 //! The reading in the clear: the values a circuit should have.
 
-use super::{Evaluator, Matrix, Plan, PlanReport, PlanValue, PlanWeights};
+use super::{Evaluator, LinearTransform, Matrix, Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -50,13 +50,21 @@ pub struct ClearWeights {
     at: PlanWeights,
 }
 
+/// A linear map at a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearTransform {
+    transform: LinearTransform,
+    at: PlanTransform,
+}
+
 impl Clear {
     /// Vectors of `slots` entries (at least one) on a chain of `max_level` levels, with every key.
     pub fn new(slots: usize, max_level: Level) -> Self {
         Self { plan: Plan::with_top(slots, max_level), keys: None }
     }
 
-    /// Keeps only the keys that `report` names: another rotation is [`Error::MissingRotationKey`], and so on.
+    /// Keeps only the keys that `report` names, each for the level of its first use below the chain's top: another rotation is
+    /// [`Error::MissingRotationKey`], one higher up [`Error::KeyLevelTooLow`], and so on.
     pub fn with_keys_of(self, report: PlanReport) -> Self {
         Self { keys: Some(report), ..self }
     }
@@ -74,19 +82,37 @@ impl Clear {
         self.plan.report()
     }
 
-    fn has_rotation(&self, steps: i32) -> Result<()> {
-        let steps = self.plan.normalise(steps);
-        match &self.keys {
-            Some(keys) if steps != 0 && !keys.rotations.contains(&steps) => Err(Error::MissingRotationKey { steps }),
-            _ => Ok(()),
+    fn has_rotation(&self, op: impl FnOnce(i32) -> String, level: Level, steps: i32) -> Result<()> {
+        let normal = self.plan.normalise(steps);
+        if normal == 0 {
+            return Ok(());
         }
+        let depth = |keys: &PlanReport| {
+            let mut depths = keys.rotations.iter().zip(&keys.rotation_depths);
+            depths.find(|(known, _)| **known == normal).map(|(_, &depth)| depth)
+        };
+        self.has_key(|| op(steps), level, depth, Error::MissingRotationKey { steps: normal })
     }
 
-    fn has_relinearization(&self) -> Result<()> {
-        match &self.keys {
-            Some(keys) if !keys.relinearization => Err(Error::MissingRelinearizationKey),
-            _ => Ok(()),
+    fn has_relinearization(&self, level: Level) -> Result<()> {
+        let depth = |keys: &PlanReport| keys.relinearization.then_some(keys.relinearization_depth);
+        self.has_key(|| "relinearize".into(), level, depth, Error::MissingRelinearizationKey)
+    }
+
+    /// The key must be planned, and reach up to `level`: those of a plan are made for the level of their first use.
+    fn has_key(
+        &self,
+        op: impl FnOnce() -> String,
+        level: Level,
+        depth: impl FnOnce(&PlanReport) -> Option<u32>,
+        missing: Error,
+    ) -> Result<()> {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        let made_for = self.plan.top().below(depth(keys).ok_or(missing)?);
+        if level <= made_for {
+            return Ok(());
         }
+        Err(Error::KeyLevelTooLow { op: op(), made_for: made_for.0, needed: level.0 })
     }
 
     fn turn(a: &ClearValue, steps: i32) -> Vec<Vec<Complex64>> {
@@ -99,6 +125,10 @@ impl Clear {
         };
         a.vectors.iter().map(turned).collect()
     }
+}
+
+fn rotate(steps: i32) -> String {
+    format!("rotate by {steps}")
 }
 
 fn map(vectors: &[Vec<Complex64>], f: impl Fn(Complex64) -> Complex64) -> Vec<Vec<Complex64>> {
@@ -115,6 +145,7 @@ impl Evaluator for Clear {
     type Value = ClearValue;
     type Plain = ClearValue;
     type Weights = ClearWeights;
+    type Transform = ClearTransform;
 
     fn slots(&self) -> usize {
         self.plan.slots()
@@ -172,12 +203,12 @@ impl Evaluator for Clear {
     }
 
     fn mul(&self, a: &ClearValue, b: &ClearValue) -> Result<ClearValue> {
-        self.has_relinearization()?;
+        self.has_relinearization(self.level(a).min(self.level(b)))?;
         Ok(ClearValue { at: self.plan.mul(&a.at, &b.at)?, vectors: zip(a, b, |a, b| a * b) })
     }
 
     fn square(&self, a: &ClearValue) -> Result<ClearValue> {
-        self.has_relinearization()?;
+        self.has_relinearization(self.level(a))?;
         Ok(ClearValue { at: self.plan.square(&a.at)?, vectors: map(&a.vectors, |z| z * z) })
     }
 
@@ -193,22 +224,59 @@ impl Evaluator for Clear {
         Ok(ClearValue { vectors, at })
     }
 
+    fn dot(
+        &self,
+        products: &[(&ClearValue, &ClearValue)],
+        terms: &[(&ClearValue, f64)],
+        level: Level,
+    ) -> Result<ClearValue> {
+        if !products.is_empty() {
+            self.has_relinearization(Level(level.0.saturating_add(1)))?;
+        }
+        let pairs: Vec<_> = products.iter().map(|(a, b)| (&a.at, &b.at)).collect();
+        let scaled: Vec<_> = terms.iter().map(|(x, c)| (&x.at, *c)).collect();
+        let at = self.plan.dot(&pairs, &scaled, level)?;
+        let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; self.plan.batch(&at)];
+        for (a, b) in products {
+            let product = zip(a, b, |a, b| a * b);
+            vectors.iter_mut().flatten().zip(product.iter().flatten()).for_each(|(sum, z)| *sum += z);
+        }
+        for (x, c) in terms.iter().filter(|(_, c)| *c != 0.0) {
+            vectors.iter_mut().flatten().zip(x.vectors.iter().flatten()).for_each(|(sum, z)| *sum += z * c);
+        }
+        Ok(ClearValue { vectors, at })
+    }
+
     fn rotate(&self, a: &ClearValue, steps: i32) -> Result<ClearValue> {
-        self.has_rotation(steps)?;
+        self.has_rotation(rotate, self.level(a), steps)?;
         Ok(ClearValue { at: self.plan.rotate(&a.at, steps)?, vectors: Self::turn(a, steps) })
     }
 
     fn rotate_hoisted(&self, a: &ClearValue, steps: &[i32]) -> Result<Vec<ClearValue>> {
-        steps.iter().try_for_each(|&step| self.has_rotation(step))?;
+        steps.iter().try_for_each(|&step| self.has_rotation(rotate, self.level(a), step))?;
         let standing = self.plan.rotate_hoisted(&a.at, steps)?;
         Ok(standing.into_iter().zip(steps).map(|(at, &step)| ClearValue { at, vectors: Self::turn(a, step) }).collect())
     }
 
     fn conjugate(&self, a: &ClearValue) -> Result<ClearValue> {
-        if self.keys.as_ref().is_some_and(|keys| !keys.conjugation) {
-            return Err(Error::MissingConjugationKey);
-        }
+        let depth = |keys: &PlanReport| keys.conjugation.then_some(keys.conjugation_depth);
+        self.has_key(|| "conjugate".into(), self.level(a), depth, Error::MissingConjugationKey)?;
         Ok(ClearValue { at: self.plan.conjugate(&a.at)?, vectors: map(&a.vectors, |z| z.conj()) })
+    }
+
+    fn mul_i(&self, a: &ClearValue) -> Result<ClearValue> {
+        Ok(ClearValue { at: self.plan.mul_i(&a.at)?, vectors: map(&a.vectors, |z| z * Complex64::I) })
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<ClearTransform> {
+        Ok(ClearTransform { at: self.plan.encode_transform(transform, level)?, transform: transform.clone() })
+    }
+
+    fn transform(&self, a: &ClearValue, transform: &ClearTransform) -> Result<ClearValue> {
+        let op = |step| format!("rotate by {step} in a transform");
+        transform.transform.rotations().iter().try_for_each(|&step| self.has_rotation(op, self.level(a), step))?;
+        let at = self.plan.transform(&a.at, &transform.at)?;
+        Ok(ClearValue { at, vectors: a.vectors.iter().map(|v| transform.transform.apply_clear(v)).collect() })
     }
 
     fn combine(&self, a: &ClearValue, weights: &ClearWeights) -> Result<ClearValue> {
@@ -275,12 +343,19 @@ mod tests {
         assert_slots(&clear.mul(&a, &b)?, 2, 2, |v, i| x[v][i] * y[v][i]);
         assert_slots(&clear.square(&a)?, 2, 2, |v, i| x[v][i] * x[v][i]);
         assert_slots(&clear.dot_plain(&[(&a, &one), (&b, &two)])?, 2, 2, |v, i| x[v][i] * p[0][i] + y[v][i] * y[v][i]);
+        let dot = clear.dot(&[(&a, &b), (&b, &b)], &[(&a, 0.5), (&b, 0.0), (&b, -2.0)], Level(2))?;
+        assert_slots(&dot, 2, 2, |v, i| x[v][i] * y[v][i] + y[v][i] * y[v][i] + x[v][i] * 0.5 - y[v][i] * 2.0);
+        let low = clear.drop_to(&b, Level(1))?;
+        assert_slots(&clear.dot_scalars(&[(&a, 0.5), (&low, 4.0)], Level(0))?, 0, 2, |v, i| {
+            x[v][i] * 0.5 + y[v][i] * 4.0
+        });
         for step in [0, 1, 5, -1, 6, -13, i32::MAX, i32::MIN] {
             let from = |i: usize| usize::try_from((i as i64 + i64::from(step)).rem_euclid(6)).unwrap();
             assert_slots(&clear.rotate(&a, step)?, 3, 2, |v, i| x[v][from(i)]);
             assert_slots(&clear.rotate_hoisted(&a, &[7, step])?[1], 3, 2, |v, i| x[v][from(i)]);
         }
         assert_slots(&clear.conjugate(&a)?, 3, 2, |v, i| x[v][i].conj());
+        assert_slots(&clear.mul_i(&a)?, 3, 2, |v, i| Complex64::new(-x[v][i].im, x[v][i].re));
         let matrix = Matrix::new(3, 2, vec![1.0, 2.0, -3.0, 0.5, 0.0, 4.0])?;
         let weights = clear.encode_weights(&matrix, Level(3))?;
         assert_slots(&clear.combine(&a, &weights)?, 2, 3, |o, i| {
@@ -313,6 +388,16 @@ mod tests {
         assert!(matches!(clear.add_plain(&high, &other), Err(Error::ShapeMismatch { .. })));
         assert!(matches!(clear.dot_plain(&[]), Err(Error::ShapeMismatch { .. })));
         assert!(matches!(clear.combine(&high, &weights), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(clear.dot(&[(&high, &low)], &[], Level(2)), Err(Error::LevelMismatch { op: "dot", .. })));
+        assert!(matches!(clear.dot(&[(&high, &high)], &[], Level(1)), Err(Error::LevelMismatch { op: "dot", .. })));
+        assert!(matches!(clear.dot(&[(&high, &other)], &[], Level(2)), Err(Error::ShapeMismatch { op: "dot", .. })));
+        assert!(matches!(clear.dot_scalars(&[(&low, 1.0)], Level(0)), Err(Error::LevelTooHigh { op: "dot", .. })));
+        assert!(matches!(clear.dot_scalars(&[(&low, 1.0)], Level(u32::MAX)), Err(Error::LevelTooHigh { .. })));
+        let mixed = clear.dot_scalars(&[(&high, 1.0), (&other, 1.0)], Level(2));
+        assert!(matches!(mixed, Err(Error::ShapeMismatch { op: "dot", .. })));
+        let bad = clear.dot_scalars(&[(&high, 1.0), (&high, f64::NAN)], Level(2));
+        assert!(matches!(bad, Err(Error::BadValue { index: 1, .. })));
+        assert!(matches!(clear.dot_scalars(&[(&high, 0.0)], Level(2)), Err(Error::ShapeMismatch { op: "dot", .. })));
         assert_eq!(clear.square(&low), Err(Error::LevelExhausted { op: "square", needed: 1, left: 0 }));
         assert!(matches!(clear.mul(&low, &low), Err(Error::LevelExhausted { .. })));
         assert!(matches!(clear.mul_scalar(&low, 2.0), Err(Error::LevelExhausted { .. })));
@@ -347,7 +432,41 @@ mod tests {
         assert_eq!(clear.rotate_hoisted(&x, &[4, 1]), Err(Error::MissingRotationKey { steps: 1 }));
         assert_eq!(clear.square(&x), Err(Error::MissingRelinearizationKey));
         assert_eq!(clear.mul(&x, &x), Err(Error::MissingRelinearizationKey));
+        assert_eq!(clear.dot(&[(&x, &x)], &[], Level(0)), Err(Error::MissingRelinearizationKey));
+        clear.dot_scalars(&[(&x, 2.0)], Level(0))?;
         assert_eq!(clear.conjugate(&x), Err(Error::MissingConjugationKey));
+        Ok(())
+    }
+
+    #[test]
+    fn planned_keys_reach_up_to_their_first_use() -> Result<()> {
+        let circuit = |plan: &Plan| -> Result<()> {
+            let low = plan.mul_scalar(&plan.input(1), 0.5)?;
+            plan.conjugate(&plan.rotate(&low, 1)?)?;
+            plan.square(&low)?;
+            Ok(())
+        };
+        let plan = Plan::new(SLOTS);
+        circuit(&plan)?;
+        let clear = Clear::new(SLOTS, Level(3)).with_keys_of(plan.report());
+        let too_low = |op: &str, needed| Err(Error::KeyLevelTooLow { op: op.into(), made_for: 2, needed });
+        let high = clear.value(&vectors(1, 1.0), Level(3))?;
+        assert_eq!(clear.rotate(&high, 1), too_low("rotate by 1", 3));
+        assert_eq!(clear.rotate_hoisted(&high, &[0, 1]), too_low("rotate by 1", 3).map(|x| vec![x]));
+        assert_eq!(clear.conjugate(&high), too_low("conjugate", 3));
+        assert_eq!(clear.square(&high), too_low("relinearize", 3));
+        assert_eq!(clear.mul(&high, &high), too_low("relinearize", 3));
+        assert_eq!(clear.dot(&[(&high, &high)], &[], Level(2)), too_low("relinearize", 3));
+        for level in [2, 1] {
+            let x = clear.drop_to(&high, Level(level))?;
+            clear.conjugate(&clear.rotate_hoisted(&x, &[1])?[0])?;
+            clear.dot(&[(&x, &x)], &[], Level(level - 1))?;
+            clear.square(&x)?;
+        }
+        // A plan that names levels of its own says nothing about depths: its keys reach the top.
+        let plan = Plan::new(SLOTS);
+        plan.rotate(&plan.drop_to(&plan.input(1), Level(1))?, 1)?;
+        Clear::new(SLOTS, Level(3)).with_keys_of(plan.report()).rotate(&high, 1)?;
         Ok(())
     }
 }

@@ -10,29 +10,20 @@
 //! in `0..D` has `d_k[i] = M[i mod R][(i + k) mod C]` in slot `i`. Then
 //!
 //! ```text
-//! s    = sum_k d_k * rot_k(x)                      rot_k: slot i takes slot i + k
+//! s    = sum_k d_k * rot_k(x)                      a LinearTransform
 //! y[i] = sum_t s[i + t R],  t in 0..C / R          (only where R < C: rotate and add, log2(C / R) times)
 //! ```
 //!
 //! and `y` has period `R`, so that it can enter the next matrix with `C = R`. For `R = C` this is the method of Halevi and
-//! Shoup; folding for `R < C` is the hybrid method of GAZELLE; for `R > C` the period of `x` repeats it for free. The
-//! sum is ordered into baby steps `j < b` and giant steps `g b`:
-//!
-//! ```text
-//! s = sum_g rot_{g b}( sum_j rot_{-g b}(d_{g b + j}) * rot_j(x) )
-//! ```
-//!
-//! with one decomposition for all baby steps. The sum over `g` runs as in Horner's rule, from the last giant step to the
-//! first, rotating by the gap between neighbours: as many rotations, but a dense matrix needs one giant key instead of
-//! `D / b - 1`. Diagonals that are zero are left out. `R` and `b` are those with the least cost, one for a decomposition
-//! and one for a product with a key: two for a giant step or a fold, one for a baby step, one for all baby steps together.
-//! Ties go to fewer keys.
+//! Shoup; folding for `R < C` is the hybrid method of GAZELLE; for `R > C` the period of `x` repeats it for free.
+//! Diagonals that are zero are left out. `R` and the number of baby steps are those with the least cost: that of the
+//! [`LinearTransform`], and two for a fold. Ties go to fewer keys.
 //!
 //! # Source
-//! Halevi and Shoup, ePrint 2014/106; baby and giant steps: Halevi and Shoup, ePrint 2018/244; GAZELLE: Juvekar,
-//! Vaikuntanathan and Chandrakasan, ePrint 2018/073. Deviation: Horner's rule over the giant steps.
+//! Halevi and Shoup, ePrint 2014/106; GAZELLE: Juvekar, Vaikuntanathan and Chandrakasan, ePrint 2018/073.
 
-use super::{Evaluator, MAX_SLOTS, Matrix, check_slots};
+use super::transform::{LinearTransform, Schedule, powers, steps};
+use super::{Evaluator, MAX_SLOTS, Matrix};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -59,53 +50,21 @@ use std::fmt;
 pub struct DiagonalMatrix {
     matrix: Matrix,
     input_period: usize,
-    schedule: Schedule,
+    order: Order,
 }
 
-/// One order of the rotations.
+/// One order of the rotations: a transform, then folds.
 #[derive(Clone, Debug)]
-struct Schedule {
+struct Order {
     /// `R`.
     output_period: usize,
-    /// Baby steps that occur, without 0.
-    babies: BTreeSet<usize>,
-    /// Diagonals of one giant step each, the largest giant step first.
-    groups: Vec<Group>,
+    schedule: Schedule,
     /// Rotations that are added to their operand at the end.
     folds: Vec<usize>,
 }
 
-#[derive(Clone, Debug)]
-struct Group {
-    /// The giant step `g b`.
-    giant: usize,
-    /// The baby step `j` of every diagonal `g b + j`.
-    babies: Vec<usize>,
-    /// Rotation after this group has been added: down to the next giant step, or to 0.
-    gap: usize,
-}
-
-impl Schedule {
-    /// The schedule of these diagonals (sorted, at least one) with `baby` baby steps.
-    fn new(diagonals: &BTreeSet<usize>, input_period: usize, output_period: usize, baby: usize) -> Self {
-        let mut groups: Vec<Group> = Vec::new();
-        for k in diagonals.iter().rev() {
-            let (giant, j) = (k - k % baby, k % baby);
-            match groups.last_mut() {
-                Some(group) if group.giant == giant => group.babies.push(j),
-                last => {
-                    if let Some(previous) = last {
-                        previous.gap = previous.giant - giant;
-                    }
-                    groups.push(Group { giant, babies: vec![j], gap: giant });
-                }
-            }
-        }
-        let babies = diagonals.iter().map(|k| k % baby).filter(|&j| j != 0).collect();
-        Self { output_period, babies, groups, folds: powers(output_period, input_period / 2).collect() }
-    }
-
-    /// Every schedule worth a look: powers of two, so that matrices share keys.
+impl Order {
+    /// Every order worth a look.
     fn candidates(matrix: &Matrix, input_period: usize) -> impl Iterator<Item = Self> {
         let offsets = offsets(matrix);
         let smallest = matrix.rows().next_power_of_two();
@@ -113,29 +72,19 @@ impl Schedule {
             let count = output_period.min(input_period);
             let diagonal = |(row, column)| (column + count - row % count) % count;
             let diagonals: BTreeSet<usize> = offsets.iter().copied().map(diagonal).collect();
-            powers(1, count).map(move |baby| Self::new(&diagonals, input_period, output_period, baby))
+            let folds: Vec<usize> = powers(output_period, input_period / 2).collect();
+            let schedules: Vec<_> = Schedule::candidates(&diagonals, count).collect();
+            schedules.into_iter().map(move |schedule| Self { output_period, schedule, folds: folds.clone() })
         })
     }
 
-    /// Steps of the rotations that share no decomposition: gaps and folds.
-    fn single_rotations(&self) -> impl Iterator<Item = usize> {
-        self.groups.iter().map(|group| group.gap).filter(|&gap| gap != 0).chain(self.folds.iter().copied())
-    }
-
     fn keys(&self) -> BTreeSet<usize> {
-        self.single_rotations().chain(self.babies.iter().copied()).collect()
+        self.schedule.keys().into_iter().chain(self.folds.iter().copied()).collect()
     }
 
-    /// Decompositions and products with a key, then keys.
     fn cost(&self) -> (usize, usize) {
-        let hoisted = usize::from(!self.babies.is_empty()) + self.babies.len();
-        (hoisted + 2 * self.single_rotations().count(), self.keys().len())
+        (self.schedule.cost().0 + 2 * self.folds.len(), self.keys().len())
     }
-}
-
-/// `from`, `2 from`, `4 from`, ... up to `to`.
-fn powers(from: usize, to: usize) -> impl Iterator<Item = usize> {
-    std::iter::successors(Some(from), |power| Some(2 * power)).take_while(move |&power| power <= to)
 }
 
 /// One (row, column) for every line `column - row = constant` with an entry that is not zero; (0, 0) if all are zero.
@@ -149,10 +98,6 @@ fn offsets(matrix: &Matrix) -> Vec<(usize, usize)> {
         }
     }
     if seen.iter().all(Option::is_none) { vec![(0, 0)] } else { seen.into_iter().flatten().collect() }
-}
-
-fn steps(step: usize) -> i32 {
-    i32::try_from(step).expect("periods are at most MAX_SLOTS")
 }
 
 impl DiagonalMatrix {
@@ -176,8 +121,8 @@ impl DiagonalMatrix {
             let reason = format!("{period} is no power of two that serves {rows} x {columns}, up to {MAX_SLOTS}");
             return Err(Error::InvalidParameter { what: "period", reason });
         }
-        let schedule = Schedule::candidates(&matrix, period).min_by_key(Schedule::cost);
-        Ok(Self { schedule: schedule.expect("one diagonal at least"), matrix, input_period: period })
+        let order = Order::candidates(&matrix, period).min_by_key(Order::cost);
+        Ok(Self { order: order.expect("one diagonal at least"), matrix, input_period: period })
     }
 
     /// Period that the input must have.
@@ -187,39 +132,31 @@ impl DiagonalMatrix {
 
     /// Period of the output; entries from `rows` up to the period are zero.
     pub fn output_period(&self) -> usize {
-        self.schedule.output_period
+        self.order.output_period
     }
 
     /// Rotation steps that need a key, sorted.
     pub fn rotations(&self) -> Vec<i32> {
-        self.schedule.keys().into_iter().map(steps).collect()
+        self.order.keys().into_iter().map(steps).collect()
     }
 
     /// Encodes the diagonals for inputs at `level`.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when a period does not divide the slots; [`Error::LevelExhausted`] at level 0; the
-    /// errors of [`Evaluator::encode`].
+    /// errors of [`Evaluator::encode_transform`].
     pub fn prepare<E: Evaluator>(&self, eval: &E, level: Level) -> Result<PreparedMatrix<E>> {
-        const OP: &str = "DiagonalMatrix::prepare";
-        let (slots, period) = (eval.slots(), self.input_period.max(self.output_period()));
-        check_slots(slots)?;
-        if !slots.is_multiple_of(period) {
-            let expected = format!("a number of slots that the period {period} divides");
-            return Err(Error::ShapeMismatch { op: OP, expected, got: format!("{slots} slots") });
-        }
-        if level.0 == 0 {
-            return Err(Error::LevelExhausted { op: OP, needed: 1, left: 0 });
-        }
-        let mut diagonals = Vec::new();
-        for group in &self.schedule.groups {
-            for j in &group.babies {
-                // Rotated by minus the giant step: slot i takes the diagonal's slot i + period - giant.
-                let entry = |i| self.diagonal(group.giant + j, i + period - group.giant);
-                diagonals.push(eval.encode(&[(0..slots).map(entry).collect()], level)?);
-            }
-        }
-        Ok(PreparedMatrix { schedule: self.schedule.clone(), diagonals })
+        let period = self.input_period.max(self.output_period());
+        let groups = self.order.schedule.groups.iter();
+        let diagonals = groups.flat_map(|group| group.babies.iter().map(|j| group.giant + j)).map(|k| {
+            let entries = (0..period).map(|i| self.diagonal(k, i)).collect();
+            (k, entries)
+        });
+        let transform = LinearTransform::scheduled(period, diagonals.collect(), self.order.schedule.clone());
+        Ok(PreparedMatrix {
+            transform: eval.encode_transform(&transform, level)?,
+            folds: self.order.folds.iter().copied().map(steps).collect(),
+        })
     }
 
     /// Slot `i` of diagonal `k`.
@@ -232,14 +169,13 @@ impl DiagonalMatrix {
 
 /// A [`DiagonalMatrix`] encoded for one evaluator and level.
 pub struct PreparedMatrix<E: Evaluator> {
-    schedule: Schedule,
-    /// In the schedule's order.
-    diagonals: Vec<E::Plain>,
+    transform: E::Transform,
+    folds: Vec<i32>,
 }
 
 impl<E: Evaluator> fmt::Debug for PreparedMatrix<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PreparedMatrix").field("schedule", &self.schedule).finish_non_exhaustive()
+        f.debug_struct("PreparedMatrix").field("folds", &self.folds).finish_non_exhaustive()
     }
 }
 
@@ -251,33 +187,13 @@ impl<E: Evaluator> PreparedMatrix<E> {
     /// # Level and scale
     /// One level.
     /// # Cost
-    /// For `D` dense diagonals and `b` baby steps: `b - 1` hoisted rotations, `D / b - 1` single ones and as many
-    /// rescalings plus one, `D` plain multiplications, `log2(C / R)` more single rotations where `R < C`.
+    /// That of [`Evaluator::transform`], and `log2(C / R)` more single rotations where `R < C`.
     /// # Errors
     /// [`Error::MissingRotationKey`]; [`Error::LevelMismatch`] when `x` is not at the level of the encoding.
     pub fn apply(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
-        let babies: Vec<usize> = self.schedule.babies.iter().copied().collect();
-        let rotated = if babies.is_empty() {
-            Vec::new()
-        } else {
-            eval.rotate_hoisted(x, &babies.iter().copied().map(steps).collect::<Vec<_>>())?
-        };
-        let input = |j: usize| babies.binary_search(&j).map_or(x, |index| &rotated[index]);
-
-        let mut diagonals = self.diagonals.iter();
-        let mut sum: Option<E::Value> = None;
-        for group in &self.schedule.groups {
-            let terms: Vec<_> = group.babies.iter().map(|&j| input(j)).zip(diagonals.by_ref()).collect();
-            let inner = eval.dot_plain(&terms)?;
-            let total = match sum {
-                Some(sum) => eval.add(&sum, &inner)?,
-                None => inner,
-            };
-            sum = Some(if group.gap == 0 { total } else { eval.rotate(&total, steps(group.gap))? });
-        }
-        let mut sum = sum.expect("a schedule has a group");
-        for &fold in &self.schedule.folds {
-            sum = eval.add(&sum, &eval.rotate(&sum, steps(fold))?)?;
+        let mut sum = eval.transform(x, &self.transform)?;
+        for &fold in &self.folds {
+            sum = eval.add(&sum, &eval.rotate(&sum, fold)?)?;
         }
         Ok(sum)
     }
@@ -337,7 +253,7 @@ mod tests {
         let report = plan.report();
         assert_eq!((report.depth, &report.rotations), (1, &matrix.rotations()));
         let hoisted = report.hoisted_rotations + usize::from(report.hoisted_rotations > 0);
-        assert_eq!((hoisted + 2 * report.single_rotations, report.rotations.len()), matrix.schedule.cost());
+        assert_eq!((hoisted + 2 * report.single_rotations, report.rotations.len()), matrix.order.cost());
 
         let clear = Clear::new(SLOTS, Level(1)).with_keys_of(report);
         let y = matrix.prepare(&clear, Level(1))?.apply(&clear, &clear.value(&[slots], Level(1))?)?;
@@ -355,9 +271,9 @@ mod tests {
         #[test]
         fn every_schedule_computes_the_product((m, period) in cases()) {
             let chosen = DiagonalMatrix::with_input_period(m.clone(), period).unwrap();
-            for schedule in Schedule::candidates(&m, period) {
-                prop_assert!(chosen.schedule.cost() <= schedule.cost());
-                check(&DiagonalMatrix { matrix: m.clone(), input_period: period, schedule }).unwrap();
+            for order in Order::candidates(&m, period) {
+                prop_assert!(chosen.order.cost() <= order.cost());
+                check(&DiagonalMatrix { matrix: m.clone(), input_period: period, order }).unwrap();
             }
         }
     }
@@ -371,14 +287,14 @@ mod tests {
     fn the_cheapest_schedules() {
         // Square: 8 baby steps, then Horner's rule with one key.
         assert_eq!(dense(64, 64, 64).rotations(), [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(dense(64, 64, 64).schedule.cost(), (8 + 2 * 7, 8));
+        assert_eq!(dense(64, 64, 64).order.cost(), (8 + 2 * 7, 8));
         // Wide: 16 diagonals and one fold rather than 32 diagonals.
         let wide = dense(10, 32, 32);
-        assert_eq!((wide.output_period(), wide.schedule.folds.as_slice()), (16, [16].as_slice()));
-        assert_eq!(wide.schedule.cost(), (4 + 2 * 3 + 2, 5));
+        assert_eq!((wide.output_period(), wide.order.folds.as_slice()), (16, [16].as_slice()));
+        assert_eq!(wide.order.cost(), (4 + 2 * 3 + 2, 5));
         // Tall: as many diagonals as the input has entries.
         let tall = dense(64, 10, 16);
-        assert_eq!((tall.output_period(), tall.schedule.cost()), (64, (4 + 2 * 3, 4)));
+        assert_eq!((tall.output_period(), tall.order.cost()), (64, (4 + 2 * 3, 4)));
         // Diagonal and zero matrices need no key.
         let mut identity = vec![0.0; 49];
         identity.iter_mut().step_by(8).for_each(|x| *x = 1.0);

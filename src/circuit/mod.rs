@@ -11,12 +11,20 @@
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
 mod clear;
+mod dft;
 mod linear;
 mod plan;
+mod polynomial;
+mod schedule;
+mod transform;
 
-pub use clear::{Clear, ClearValue, ClearWeights};
+pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
+pub use dft::{coefficients_from_slots, slots_from_coefficients};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
-pub use plan::{Plan, PlanReport, PlanValue, PlanWeights};
+pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
+pub use polynomial::{Basis, Polynomial};
+pub use transform::LinearTransform;
+pub(crate) use transform::{Group, Schedule, steps};
 
 use crate::error::Result;
 use crate::units::{Level, LogN};
@@ -91,6 +99,8 @@ pub trait Evaluator {
     type Plain;
     /// A known matrix, encoded for one level, for [`Self::combine`].
     type Weights;
+    /// A linear map, encoded for one level, for [`Self::transform`].
+    type Transform;
 
     /// Entries of every vector.
     fn slots(&self) -> usize;
@@ -164,6 +174,28 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::LevelExhausted`], [`crate::Error::ShapeMismatch`] for no terms, mismatched levels or batches.
     fn dot_plain(&self, terms: &[(&Self::Value, &Self::Plain)]) -> Result<Self::Value>;
+    /// `sum_i a_i * b_i + sum_j c_j * x_j` at exactly `level`: one relinearization and one rescaling for the whole sum.
+    ///
+    /// The factors of products stand one level above `level`; a value that meets a scalar at any level above, where it
+    /// costs nothing to come down. Scalars that are exactly zero take no part.
+    ///
+    /// # Errors
+    /// [`crate::Error::LevelMismatch`] for factors at other levels, [`crate::Error::LevelTooHigh`] for a value that is not
+    /// above `level`; [`crate::Error::BadValue`], naming the scalar; [`crate::Error::ShapeMismatch`] for other batches, or for a
+    /// sum without a product and without a scalar that is not zero; keys as [`Self::mul`].
+    fn dot(
+        &self,
+        products: &[(&Self::Value, &Self::Value)],
+        terms: &[(&Self::Value, f64)],
+        level: Level,
+    ) -> Result<Self::Value>;
+    /// `sum_j c_j * x_j` at exactly `level`, rescaled once: [`Self::dot`] without products.
+    ///
+    /// # Errors
+    /// As [`Self::dot`].
+    fn dot_scalars(&self, terms: &[(&Self::Value, f64)], level: Level) -> Result<Self::Value> {
+        self.dot(&[], terms, level)
+    }
     /// Rotates every vector to the left by `steps`: slot `i` becomes old slot `i + steps`, cyclically.
     ///
     /// # Errors
@@ -179,6 +211,24 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::MissingConjugationKey`].
     fn conjugate(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// `i a` in every slot, exactly: a product with a monomial, no level.
+    ///
+    /// # Errors
+    /// Device failures only.
+    fn mul_i(&self, a: &Self::Value) -> Result<Self::Value>;
+    /// Encodes a linear map for [`Self::transform`] on values at `level`.
+    ///
+    /// # Errors
+    /// [`crate::Error::ShapeMismatch`] when its period does not divide the slots; [`crate::Error::LevelExhausted`] or
+    /// [`crate::Error::LevelTooHigh`]; [`crate::Error::BadValue`] for entries too large for the modulus.
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<Self::Transform>;
+    /// `y[i] = sum_k d_k[i] x[i + k]` for every vector; one level, rescaled once.
+    ///
+    /// # Cost
+    /// For `D` diagonals in `b` baby steps: `b - 1` hoisted rotations, `D / b - 1` single ones, `D` plain multiplications.
+    /// # Errors
+    /// [`crate::Error::MissingRotationKey`]; [`crate::Error::LevelMismatch`] when `a` is not at the level of the encoding.
+    fn transform(&self, a: &Self::Value, transform: &Self::Transform) -> Result<Self::Value>;
     /// Mixes the vectors of the batch: vector `o` of the result is `sum_i w[o][i] * vector i`; one level, no rotation.
     /// The batch becomes the number of the matrix's rows.
     ///

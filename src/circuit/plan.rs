@@ -1,6 +1,7 @@
 //! The reading without values: levels, keys and cost of a circuit.
 
-use super::{Evaluator, Matrix, check_slots};
+use super::transform::{Schedule, steps};
+use super::{Evaluator, LinearTransform, Matrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -50,6 +51,13 @@ pub struct PlanWeights {
     level: Level,
 }
 
+/// Level and order of an encoded linear map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanTransform {
+    schedule: Schedule,
+    level: Level,
+}
+
 #[derive(Debug)]
 struct Record {
     lowest: Level,
@@ -63,7 +71,7 @@ struct Record {
 /// What a circuit needs: levels, keys, work.
 ///
 /// One call of an operation counts once whatever the batch, because it is one dispatch for the whole batch.
-/// Negations and [`Evaluator::drop_to`] are not counted.
+/// Negations, [`Evaluator::mul_i`] and [`Evaluator::drop_to`] are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanReport {
     /// Levels between the highest input and the deepest value.
@@ -82,10 +90,12 @@ pub struct PlanReport {
     pub conjugation_depth: u32,
     /// Additions and subtractions of values, plaintexts and scalars.
     pub additions: usize,
-    /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] is one.
+    /// Products with a plaintext or a scalar; every term of a [`Evaluator::dot_plain`] or [`Evaluator::dot`] is one.
     pub plain_multiplications: usize,
-    /// Products of two values, squares among them; each relinearizes once.
+    /// Products of two values, squares among them.
     pub multiplications: usize,
+    /// Relinearizations: one for every [`Evaluator::mul`], one for all the products of an [`Evaluator::dot`].
+    pub relinearizations: usize,
     /// Rotations that decompose their operand.
     pub single_rotations: usize,
     /// Rotations that share a decomposition.
@@ -113,6 +123,7 @@ impl fmt::Display for PlanReport {
             "multiplications        {} ciphertext, {} plain",
             self.multiplications, self.plain_multiplications
         )?;
+        writeln!(f, "relinearizations       {}", self.relinearizations)?;
         writeln!(f, "combines               {}", self.combines)?;
         writeln!(f, "additions              {}", self.additions)?;
         writeln!(f, "conjugations           {}", self.conjugations)?;
@@ -136,6 +147,11 @@ impl Plan {
             report: PlanReport::default(),
         };
         Self { slots: slots.max(1), top, record: RefCell::new(record) }
+    }
+
+    /// Where inputs stand.
+    pub(super) fn top(&self) -> Level {
+        self.top
     }
 
     /// An input of `batch` vectors, at a level that no circuit exhausts.
@@ -186,10 +202,14 @@ impl Plan {
         Ok(self.reach(Level(below), batch))
     }
 
-    fn note_product(&self, level: Level) {
-        let record = &mut *self.record.borrow_mut();
-        record.report.multiplications += 1;
-        record.relinearization = record.relinearization.max(Some(level));
+    /// Products of values at `level` that relinearize together.
+    fn note_products(&self, level: Level, count: usize) {
+        if count > 0 {
+            let record = &mut *self.record.borrow_mut();
+            record.report.multiplications += count;
+            record.report.relinearizations += 1;
+            record.relinearization = record.relinearization.max(Some(level));
+        }
     }
 
     fn note_rotation(&self, level: Level, steps: i32, hoisted: bool) {
@@ -237,6 +257,7 @@ impl Evaluator for Plan {
     type Value = PlanValue;
     type Plain = PlanValue;
     type Weights = PlanWeights;
+    type Transform = PlanTransform;
 
     fn slots(&self) -> usize {
         self.slots
@@ -331,13 +352,13 @@ impl Evaluator for Plan {
     fn mul(&self, a: &PlanValue, b: &PlanValue) -> Result<PlanValue> {
         check_pair("mul", a, b)?;
         let out = self.rescale("mul", a.level, a.batch)?;
-        self.note_product(a.level);
+        self.note_products(a.level, 1);
         Ok(out)
     }
 
     fn square(&self, a: &PlanValue) -> Result<PlanValue> {
         let out = self.rescale("square", a.level, a.batch)?;
-        self.note_product(a.level);
+        self.note_products(a.level, 1);
         Ok(out)
     }
 
@@ -354,6 +375,41 @@ impl Evaluator for Plan {
         self.count(|report| {
             report.plain_multiplications += terms.len();
             report.additions += terms.len() - 1;
+        });
+        Ok(out)
+    }
+
+    fn dot(
+        &self,
+        products: &[(&PlanValue, &PlanValue)],
+        terms: &[(&PlanValue, f64)],
+        level: Level,
+    ) -> Result<PlanValue> {
+        if let Some(index) = terms.iter().position(|(_, c)| !c.is_finite()) {
+            return Err(Error::BadValue { index, reason: "not a finite number" });
+        }
+        let scaled: Vec<_> = terms.iter().filter(|(_, c)| *c != 0.0).map(|(x, _)| *x).collect();
+        let Some(first) = products.first().map(|(a, _)| *a).or(scaled.first().copied()) else {
+            let (expected, got) = ("a product, or a scalar that is not zero".into(), "none".into());
+            return Err(Error::ShapeMismatch { op: "dot", expected, got });
+        };
+        let above = Level(level.0.saturating_add(1));
+        for (a, b) in products {
+            check_pair("dot", a, b)?;
+            check_levels("dot", above, a.level)?;
+            check_batch("dot", first.batch, a.batch)?;
+        }
+        for x in &scaled {
+            if above > x.level {
+                return Err(Error::LevelTooHigh { op: "dot", wanted: above.0, available: x.level.0 });
+            }
+            check_batch("dot", first.batch, x.batch)?;
+        }
+        let out = self.rescale("dot", above, first.batch)?;
+        self.note_products(above, products.len());
+        self.count(|report| {
+            report.plain_multiplications += scaled.len();
+            report.additions += products.len() + scaled.len() - 1;
         });
         Ok(out)
     }
@@ -375,6 +431,31 @@ impl Evaluator for Plan {
         record.report.conjugations += 1;
         record.conjugation = record.conjugation.max(Some(a.level));
         Ok(*a)
+    }
+
+    fn mul_i(&self, a: &PlanValue) -> Result<PlanValue> {
+        Ok(*a)
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<PlanTransform> {
+        transform.check("encode_transform", self.slots, level)?;
+        if level > self.top {
+            return Err(Error::LevelTooHigh { op: "encode_transform", wanted: level.0, available: self.top.0 });
+        }
+        Ok(PlanTransform { schedule: transform.schedule().clone(), level })
+    }
+
+    fn transform(&self, a: &PlanValue, transform: &PlanTransform) -> Result<PlanValue> {
+        check_levels("transform", a.level, transform.level)?;
+        let out = self.rescale("transform", a.level, a.batch)?;
+        transform.schedule.babies.iter().for_each(|&j| self.note_rotation(a.level, steps(j), true));
+        transform.schedule.gaps().for_each(|gap| self.note_rotation(a.level, steps(gap), false));
+        let diagonals: usize = transform.schedule.groups.iter().map(|group| group.babies.len()).sum();
+        self.count(|report| {
+            report.plain_multiplications += diagonals;
+            report.additions += diagonals - 1;
+        });
+        Ok(out)
     }
 
     fn combine(&self, a: &PlanValue, weights: &PlanWeights) -> Result<PlanValue> {
@@ -426,6 +507,7 @@ mod tests {
                 additions: 4,
                 plain_multiplications: 3,
                 multiplications: 1,
+                relinearizations: 1,
                 single_rotations: 2,
                 hoisted_rotations: 3,
                 conjugations: 1,

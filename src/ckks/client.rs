@@ -49,7 +49,11 @@ impl KeyGenerator {
     /// # Errors
     /// [`Error::LevelTooHigh`] for a key at a level that the chain does not have.
     pub fn evaluation_keys(&mut self, request: &KeyRequest) -> Result<EvaluationKeys> {
-        EvaluationKeys::generate(&self.secret, request.keys(&self.parameters)?, &mut self.rng)
+        let keys = EvaluationKeys::generate(&self.secret, request.keys(&self.parameters)?, &mut self.rng)?;
+        match request.encapsulated(&self.parameters) {
+            Some(shape) => keys.with_encapsulation(&self.secret, shape, &mut self.rng),
+            None => Ok(keys),
+        }
     }
 
     /// Encrypts with the secret key: half the size, less noise.

@@ -1,6 +1,7 @@
 //! Vectors of complex numbers to plaintexts and back, on the host.
 
 use super::parameters::Parameters;
+use crate::device::Basis;
 use crate::error::{Error, Result};
 use crate::math::{balanced_digits_to_f64, rows};
 use crate::units::Level;
@@ -81,16 +82,30 @@ impl Encoder {
     /// # Errors
     /// As [`Self::encode`]; [`Error::InvalidParameter`] for a scale below 1 or not finite.
     pub fn encode_at(&self, vectors: &[Vec<Complex64>], level: Level, scale: f64) -> Result<Plaintext> {
-        let limbs = self.parameters.limbs_at(level)?.0 as usize;
+        let basis = self.parameters.rlwe().basis(self.parameters.limbs_at(level)?);
+        let words = self.encode_over(vectors, level, scale, &basis)?;
+        let batch = u32::try_from(vectors.len()).expect("checked by encode_over");
+        Ok(Plaintext { parameters: self.parameters.clone(), level, scale, batch, words })
+    }
+
+    /// The words of encoded vectors, `[batch][limb][N]`, modulo the primes of a basis of the caller's choice; they fit the modulus of
+    /// `level`.
+    pub(super) fn encode_over(
+        &self,
+        vectors: &[Vec<Complex64>],
+        level: Level,
+        scale: f64,
+        basis: &Basis,
+    ) -> Result<Zeroizing<Vec<u32>>> {
+        let limbs = basis.primes().len();
         let (slots, n) = (self.parameters.slots(), self.parameters.log_n().degree());
         if !(1.0..=f64::MAX).contains(&scale) {
             return Err(Error::InvalidParameter { what: "scale", reason: format!("{scale} is not at least 1") });
         }
-        let batch = u32::try_from(vectors.len()).ok().filter(|&b| b > 0).ok_or(Error::ShapeMismatch {
-            op: "encode",
-            expected: "at least one vector".into(),
-            got: format!("{}", vectors.len()),
-        })?;
+        if vectors.is_empty() || u32::try_from(vectors.len()).is_err() {
+            let got = format!("{}", vectors.len());
+            return Err(Error::ShapeMismatch { op: "encode", expected: "at least one vector".into(), got });
+        }
         if let Some(long) = vectors.iter().find(|v| v.len() > slots) {
             return Err(Error::TooManyValues { slots, got: long.len() });
         }
@@ -113,14 +128,15 @@ impl Encoder {
                 let reason = "too large for the modulus at this level and scale";
                 return Err(Error::BadValue { index: before + worst, reason });
             }
-            let primes = &self.parameters.rlwe().tables().primes()[..limbs];
-            words.par_chunks_mut(n).zip(primes).for_each(|(out, prime)| {
+            let primes = self.parameters.rlwe().tables().primes();
+            words.par_chunks_mut(n).zip(basis.primes()).for_each(|(out, &prime)| {
+                let prime = &primes[prime as usize];
                 reduce_row(&coefficients, largest, prime, out);
                 prime.forward(out);
             });
             Ok(())
         })?;
-        Ok(Plaintext { parameters: self.parameters.clone(), level, scale, batch, words })
+        Ok(words)
     }
 
     /// The integer nearest to `value * scale`, for constants that multiply or shift every slot.

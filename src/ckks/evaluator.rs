@@ -2,13 +2,14 @@
 
 use super::ciphertext::{Ciphertext, HostCiphertext};
 use super::encoder::{Encoder, Plaintext};
-use super::parameters::{Parameters, level_modulus};
+use super::parameters::Parameters;
 use crate::circuit::Matrix;
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
-use crate::ring::{Evaluation, Ring, RnsPoly};
+use crate::ring::{Coefficient, Evaluation, Ring, RnsPoly};
 use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeyStatistics, KeySwitcher};
 use crate::units::{GaloisElement, Level, Shape};
+use std::sync::Arc;
 
 /// Computes on ciphertexts with evaluation keys. Holds nothing secret.
 ///
@@ -18,7 +19,7 @@ use crate::units::{GaloisElement, Level, Shape};
 pub struct Evaluator {
     pub(super) parameters: Parameters,
     encoder: Encoder,
-    keys: KeySwitcher,
+    pub(super) keys: Arc<KeySwitcher>,
 }
 
 /// A batch of encoded vectors on a device: weights, masks, biases. Not for secrets.
@@ -62,7 +63,7 @@ impl DevicePlaintext {
 }
 
 /// Smallest integer that may stand for 1 in [`Evaluator::drop_to`]: its rounding is off by less than `2^-21`.
-const MIN_FACTOR: f64 = (1 << 20) as f64;
+pub(super) const MIN_FACTOR: f64 = (1 << 20) as f64;
 
 /// Scales that differ by less than this, relatively, are one scale: 64-bit rounding along a chain of operations.
 const SCALE_TOLERANCE: f64 = 1e-12;
@@ -96,8 +97,14 @@ impl Evaluator {
         Ok(Self {
             parameters: parameters.clone(),
             encoder: Encoder::new(parameters),
-            keys: KeySwitcher::with_key_memory(&ring, keys, bytes)?,
+            keys: Arc::new(KeySwitcher::with_key_memory(&ring, keys, bytes)?),
         })
+    }
+
+    /// The same keys on the same device, where levels have other scales.
+    pub(super) fn with_parameters(&self, parameters: &Parameters) -> Self {
+        let encoder = Encoder::new(parameters);
+        Self { parameters: parameters.clone(), encoder, keys: Arc::clone(&self.keys) }
     }
 
     /// The parameters.
@@ -178,11 +185,11 @@ impl Evaluator {
 
     // --- checks -----------------------------------------------------------------------------
 
-    fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn mine(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.owns(op, &a.parameters, a.device())
     }
 
-    fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
+    pub(super) fn owns(&self, op: &'static str, parameters: &Parameters, device: &Device) -> Result<()> {
         if !parameters.is_same(&self.parameters) {
             return Err(Error::ParameterMismatch { op });
         }
@@ -192,7 +199,7 @@ impl Evaluator {
         Ok(())
     }
 
-    fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
+    pub(super) fn pair(&self, op: &'static str, a: &Ciphertext) -> Result<()> {
         self.mine(op, a)?;
         if a.components == 2 { Ok(()) } else { Err(Error::ComponentCount { op, expected: 2, got: a.components }) }
     }
@@ -205,7 +212,7 @@ impl Evaluator {
         }
     }
 
-    fn same_batch(op: &'static str, a: u32, b: u32) -> Result<()> {
+    pub(super) fn same_batch(op: &'static str, a: u32, b: u32) -> Result<()> {
         if a == b {
             Ok(())
         } else {
@@ -385,6 +392,24 @@ impl Evaluator {
         Ok(Ciphertext { poly: RnsPoly::dot(&pairs)?, scale, ..(*first).clone() })
     }
 
+    /// `i a` in every slot: `X^(N/2) a`, exactly.
+    ///
+    /// # Level and scale
+    /// Both stay.
+    /// # Noise
+    /// Stays.
+    /// # Errors
+    /// [`Error::ParameterMismatch`], [`Error::DeviceMismatch`].
+    pub fn mul_i(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.mine("mul_i", a)?;
+        let ring = self.keys.ring();
+        let mut monomial = vec![0; ring.log_n().degree()];
+        monomial[ring.log_n().slots()] = 1;
+        let words = monomial.repeat(a.limbs().0 as usize);
+        let factor = RnsPoly::<Coefficient>::upload(ring, a.poly.basis(), 1, &words)?.into_evaluation()?;
+        Ok(Ciphertext { poly: a.poly.mul(&factor)?, ..a.clone() })
+    }
+
     /// `a * x` in every slot, the factor encoded at `scale`, without rescaling.
     ///
     /// # Level and scale
@@ -407,7 +432,7 @@ impl Evaluator {
         self.tensor("multiply", a, b)
     }
 
-    fn tensor(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+    pub(super) fn tensor(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
         self.pair(op, a)?;
         self.pair(op, b)?;
         Self::same_batch(op, a.batch(), b.batch())?;
@@ -431,7 +456,7 @@ impl Evaluator {
     }
 
     /// The first two components, and `P` times what the third becomes, over the extended basis.
-    fn relinearize_extended(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
+    pub(super) fn relinearize_extended(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
         self.mine("relinearize", a)?;
         if a.components != 3 {
             return Err(Error::ComponentCount { op: "relinearize", expected: 3, got: a.components });
@@ -456,15 +481,19 @@ impl Evaluator {
     }
 
     fn product(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
-        let level = self.next_level(op, a.level.min(b.level))?;
-        let product = self.tensor(op, a, b)?;
-        let (head, switched) = self.relinearize_extended(&product)?;
+        self.relinearize_and_rescale(op, &self.tensor(op, a, b)?)
+    }
+
+    /// From three components to two, one level down, in one division.
+    pub(super) fn relinearize_and_rescale(&self, op: &'static str, product: &Ciphertext) -> Result<Ciphertext> {
+        let level = self.next_level(op, product.level)?;
+        let (head, switched) = self.relinearize_extended(product)?;
         let special = self.parameters.rlwe().special();
         let raised =
             head.mul_product(&self.parameters.rlwe().extended(head.limbs()).slice(head.limbs().0, special.0))?;
         let poly = switched.accumulate_head(&raised)?.mod_down(self.parameters.limbs_at(level)?)?;
         let scale = product.scale / self.dropped(product.level)?;
-        Ok(Ciphertext { poly, components: 2, level, scale, ..product })
+        Ok(Ciphertext { poly, components: 2, level, scale, ..product.clone() })
     }
 
     /// `a * a`, as [`Self::mul`].
@@ -477,15 +506,14 @@ impl Evaluator {
 
     // --- levels -----------------------------------------------------------------------------
 
-    fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
+    pub(super) fn next_level(&self, op: &'static str, level: Level) -> Result<Level> {
         level.0.checked_sub(1).map(Level).ok_or(Error::LevelExhausted { op, needed: 1, left: 0 })
     }
 
     /// Product of the primes that a rescale at `level` drops.
-    fn dropped(&self, level: Level) -> Result<f64> {
-        let limbs = |level| -> Result<usize> { Ok(self.parameters.limbs_at(level)?.0 as usize) };
-        let range = limbs(self.next_level("rescale", level)?)?..limbs(level)?;
-        Ok(level_modulus(&self.parameters.moduli()[range]))
+    pub(super) fn dropped(&self, level: Level) -> Result<f64> {
+        self.next_level("rescale", level)?;
+        self.parameters.dropped_at(level)
     }
 
     /// Divides by the primes of the level and rounds.
@@ -591,19 +619,20 @@ impl Evaluator {
     }
 
     /// A key must exist and reach up to the ciphertext's level.
-    fn check_key(&self, id: KeyId, a: &Ciphertext, op: impl FnOnce() -> String, missing: Error) -> Result<()> {
-        let request = match &missing {
-            Error::MissingRelinearizationKey => "relinearization_at",
-            Error::MissingConjugationKey => "conjugation_at",
-            _ => "rotations_at",
-        };
+    pub(super) fn check_key(
+        &self,
+        id: KeyId,
+        a: &Ciphertext,
+        op: impl FnOnce() -> String,
+        missing: Error,
+    ) -> Result<()> {
         let limbs = self.keys.limbs_of(id).ok_or(missing)?;
         if a.limbs() <= limbs {
             return Ok(());
         }
         let reaches = |level: &u32| self.parameters.limbs_at(Level(*level)).is_ok_and(|needed| needed <= limbs);
         let made_for = (0..a.level.0).take_while(reaches).last().unwrap_or(0);
-        Err(Error::KeyLevelTooLow { op: op(), request, made_for, needed: a.level.0 })
+        Err(Error::KeyLevelTooLow { op: op(), made_for, needed: a.level.0 })
     }
 
     fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {

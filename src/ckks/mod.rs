@@ -17,15 +17,20 @@
 //! # Source
 //! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
 
+mod bootstrap;
+mod chain;
 mod ciphertext;
 mod client;
+mod dot;
 mod encoder;
 mod evaluator;
 mod parameters;
 mod precision;
 mod reading;
 mod request;
+mod transform;
 
+pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};
@@ -33,3 +38,4 @@ pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
 pub use parameters::{Builder, Parameters, Security};
 pub use precision::Precision;
 pub use request::KeyRequest;
+pub use transform::DeviceTransform;

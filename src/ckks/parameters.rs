@@ -1,7 +1,9 @@
 //! Parameters from what the user wants: slots, levels, scale, security.
 
+use super::bootstrap::{BootstrapSecret, Bootstrapping};
+use super::chain::{Chain, level_modulus};
 use crate::error::{Error, Result};
-use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below, ntt_primes_near};
+use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
 use crate::rlwe;
 use crate::units::{Level, LimbCount, LogN};
 use std::sync::Arc;
@@ -56,7 +58,7 @@ impl Security {
 #[derive(Clone, Debug)]
 pub struct Parameters(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     rlwe: rlwe::Parameters,
     embedding: Embedding,
@@ -65,6 +67,9 @@ struct Inner {
     /// Scale of each level.
     scale_at: Vec<f64>,
     scale_bits: u32,
+    /// The application's levels; those above are for bootstrapping.
+    max_level: Level,
+    bootstrapping: Option<Bootstrapping>,
 }
 
 /// What the user wants of [`Parameters`].
@@ -72,11 +77,12 @@ struct Inner {
 pub struct Builder {
     log_n: Option<u32>,
     min_log_n: u32,
-    levels: u32,
-    scale_bits: u32,
-    headroom_bits: u32,
+    pub(super) levels: u32,
+    pub(super) scale_bits: u32,
+    pub(super) headroom_bits: u32,
     digits: Option<u32>,
     security: Security,
+    pub(super) bootstrapping: Option<Bootstrapping>,
 }
 
 impl Parameters {
@@ -90,6 +96,7 @@ impl Parameters {
             headroom_bits: 10,
             digits: None,
             security: Security::Bits128,
+            bootstrapping: None,
         }
     }
 
@@ -125,6 +132,24 @@ impl Parameters {
         Self::builder().log_n(16).levels(20).scale_bits(56).build()
     }
 
+    /// The sparse secret of bootstrapping, if there is one.
+    pub(super) fn encapsulation(&self) -> Option<rlwe::Encapsulation> {
+        match self.0.bootstrapping?.secret {
+            BootstrapSecret::Dense => None,
+            BootstrapSecret::Encapsulated { weight, special } => {
+                let base = self.0.limbs_at[0];
+                Some(rlwe::Encapsulation { weight, base, special: LimbCount(special) })
+            }
+        }
+    }
+
+    /// The same primes where the scale of `level` is another one: what EvalMod ends at is not the application's scale.
+    pub(super) fn with_scale_at(&self, level: Level, scale: f64) -> Self {
+        let mut scale_at = self.0.scale_at.clone();
+        scale_at[level.0 as usize] = scale;
+        Self(Arc::new(Inner { scale_at, ..(*self.0).clone() }))
+    }
+
     /// Ring dimension.
     pub fn log_n(&self) -> LogN {
         self.0.rlwe.tables().log_n()
@@ -135,9 +160,19 @@ impl Parameters {
         self.log_n().slots()
     }
 
-    /// The level of a fresh ciphertext.
+    /// The level of a fresh or refreshed ciphertext.
     pub fn max_level(&self) -> Level {
+        self.0.max_level
+    }
+
+    /// The highest level of the chain: above [`Self::max_level`] are the levels that bootstrapping works at.
+    pub fn top_level(&self) -> Level {
         Level(u32::try_from(self.0.limbs_at.len() - 1).expect("few levels"))
+    }
+
+    /// How ciphertexts are refreshed; `None` where the chain has no levels for it.
+    pub fn bootstrapping(&self) -> Option<&Bootstrapping> {
+        self.0.bootstrapping.as_ref()
     }
 
     /// Limbs alive at a level.
@@ -156,8 +191,14 @@ impl Parameters {
         self.0.scale_at.get(level.0 as usize).copied().ok_or_else(|| self.too_high("scale_at", level))
     }
 
+    /// Product of the primes that a rescale at `level` drops; for level 0 of those that stay.
+    pub(super) fn dropped_at(&self, level: Level) -> Result<f64> {
+        let below = level.0.checked_sub(1).map_or(Ok(LimbCount(0)), |below| self.limbs_at(Level(below)))?;
+        Ok(level_modulus(&self.moduli()[below.0 as usize..self.limbs_at(level)?.0 as usize]))
+    }
+
     fn too_high(&self, op: &'static str, level: Level) -> Error {
-        Error::LevelTooHigh { op, wanted: level.0, available: self.max_level().0 }
+        Error::LevelTooHigh { op, wanted: level.0, available: self.top_level().0 }
     }
 
     /// The wanted bits of scale.
@@ -248,7 +289,7 @@ impl Builder {
         self
     }
 
-    /// Bits of scale: 26 to 30 (one limb a level) or 40 to 58 (two limbs a level).
+    /// Bits of scale: 26 to 30 (one limb a level) or 40 to 59 (two limbs a level).
     pub fn scale_bits(mut self, bits: u32) -> Self {
         self.scale_bits = bits;
         self
@@ -263,6 +304,13 @@ impl Builder {
     /// Digits of key switching: fewer are faster and take more special primes. Without it the cheapest secure number is taken.
     pub fn digits(mut self, digits: u32) -> Self {
         self.digits = Some(digits);
+        self
+    }
+
+    /// Adds the levels above the application's that refreshing needs. Level 0 then has a modulus of
+    /// [`Bootstrapping::scale_bits`] bits, whatever the headroom.
+    pub fn bootstrapping(mut self, bootstrapping: Bootstrapping) -> Self {
+        self.bootstrapping = Some(bootstrapping);
         self
     }
 
@@ -362,95 +410,10 @@ impl Builder {
             limbs_at: chain.limbs_at,
             scale_at: chain.scale_at,
             scale_bits: self.scale_bits,
+            max_level: Level(self.levels),
+            bootstrapping: self.bootstrapping,
         })))
     }
-}
-
-/// The modulus chain, lowest limbs first.
-struct Chain {
-    moduli: Vec<u32>,
-    limbs_at: Vec<LimbCount>,
-    scale_at: Vec<f64>,
-}
-
-impl Chain {
-    /// From the top level down: the primes of a level are those nearest to `scale^2 / nominal`, so that the next scale
-    /// `scale^2 / q` comes back to the nominal one and no error builds up along the chain.
-    fn find(wanted: &Builder, log_n: LogN) -> Result<Self> {
-        let bits = wanted.scale_bits;
-        let limbs_a_level = match bits {
-            26..=30 => 1,
-            40..=58 => 2,
-            _ => {
-                let reason = format!("{bits} bits; 26..=30 takes one limb a level, 40..=58 two");
-                return Err(Error::InvalidParameter { what: "scale_bits", reason });
-            }
-        };
-        if wanted.levels > 200 || !(2..=60).contains(&wanted.headroom_bits) {
-            let reason = format!("{} levels, {} bits of headroom", wanted.levels, wanted.headroom_bits);
-            return Err(Error::InvalidParameter { what: "levels (at most 200) or headroom_bits (2 to 60)", reason });
-        }
-        let no_primes = |bits: f64| Error::NoPrimes { log_n: log_n.get(), bits };
-        let mut used: Vec<u32> = Vec::new();
-        let nearest = |target: f64, used: &[u32]| -> Result<u32> {
-            let found = ntt_primes_near(target, log_n).find(|q| !used.contains(q));
-            found.filter(|&q| (f64::from(q) / target).log2().abs() < 0.5).ok_or(no_primes(target.log2()))
-        };
-        // Of two primes, the second makes up for the first: the best of a few pairs.
-        let pair = |target: f64, used: &[u32]| -> Result<Vec<u32>> {
-            let mut best: Option<(f64, Vec<u32>)> = None;
-            for first in ntt_primes_near(target.sqrt(), log_n).filter(|q| !used.contains(q)).take(16) {
-                let others: Vec<u32> = used.iter().copied().chain([first]).collect();
-                let Ok(second) = nearest(target / f64::from(first), &others) else { continue };
-                let off = (level_modulus(&[first, second]) / target).log2().abs();
-                if best.as_ref().is_none_or(|(least, _)| off < *least) {
-                    best = Some((off, vec![first, second]));
-                }
-            }
-            best.map(|(_, pair)| pair).ok_or(no_primes(target.log2() / 2.0))
-        };
-        // No prime lies above 2^30: a scale next to it must be a little lower for its chain to have primes on both sides.
-        let nominal = if bits == 30 {
-            let ceiling = ntt_primes_below(Modulus::LIMIT, log_n).nth(2 * wanted.levels as usize + 2);
-            f64::from(ceiling.ok_or(no_primes(30.0))?)
-        } else {
-            f64::from(bits).exp2()
-        };
-        let mut scale = nominal;
-        let mut scales = vec![scale];
-        let mut levels: Vec<Vec<u32>> = Vec::new();
-        for _ in 0..wanted.levels {
-            let target = scale * scale / nominal;
-            let primes = if limbs_a_level == 1 { vec![nearest(target, &used)?] } else { pair(target, &used)? };
-            used.extend(&primes);
-            scale = scale * scale / level_modulus(&primes);
-            scales.push(scale);
-            levels.push(primes);
-        }
-        let base_bits = f64::from(bits + wanted.headroom_bits);
-        let base_limbs = (base_bits / 29.9).ceil();
-        let limb_bits = (base_bits / base_limbs).max(f64::from(log_n.get() + 8));
-        let mut moduli = Vec::new();
-        while moduli.iter().map(|&q: &u32| f64::from(q).log2()).sum::<f64>() < base_bits - 0.5 {
-            // Small primes may be used up: larger ones serve as well.
-            let larger = (0..8).map(|extra| (limb_bits + f64::from(extra)).min(29.9));
-            let found = larger.map(|bits| nearest(bits.exp2(), &used)).find(Result::is_ok);
-            moduli.push(found.ok_or(no_primes(limb_bits))??);
-            used.extend(moduli.last());
-        }
-        let mut limbs_at = vec![LimbCount(u32::try_from(moduli.len()).expect("few limbs"))];
-        for primes in levels.iter().rev() {
-            moduli.extend(primes);
-            limbs_at.push(LimbCount(u32::try_from(moduli.len()).expect("few limbs")));
-        }
-        scales.reverse();
-        Ok(Self { moduli, limbs_at, scale_at: scales })
-    }
-}
-
-/// Product of the primes of one level, as rescaling divides the scale by it.
-pub(super) fn level_modulus(primes: &[u32]) -> f64 {
-    primes.iter().map(|&q| f64::from(q)).product()
 }
 
 #[cfg(test)]

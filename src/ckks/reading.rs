@@ -2,7 +2,8 @@
 
 use super::ciphertext::Ciphertext;
 use super::evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
-use crate::circuit::{self, Matrix};
+use super::transform::DeviceTransform;
+use crate::circuit::{self, LinearTransform, Matrix};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -36,6 +37,7 @@ impl circuit::Evaluator for Evaluator {
     type Value = Ciphertext;
     type Plain = DevicePlaintext;
     type Weights = DeviceWeights;
+    type Transform = DeviceTransform;
 
     fn slots(&self) -> usize {
         self.parameters.slots()
@@ -113,6 +115,18 @@ impl circuit::Evaluator for Evaluator {
         self.settle("dot_plain", &self.dot_plain(terms)?)
     }
 
+    fn dot(
+        &self,
+        products: &[(&Ciphertext, &Ciphertext)],
+        terms: &[(&Ciphertext, f64)],
+        level: Level,
+    ) -> Result<Ciphertext> {
+        for factor in products.iter().flat_map(|(a, b)| [a, b]) {
+            Self::encoded_for("dot", factor, Level(level.0.saturating_add(1)))?;
+        }
+        self.dot(products, terms, level)
+    }
+
     fn rotate(&self, a: &Ciphertext, steps: i32) -> Result<Ciphertext> {
         self.rotate(a, steps)
     }
@@ -123,6 +137,21 @@ impl circuit::Evaluator for Evaluator {
 
     fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.conjugate(a)
+    }
+
+    fn mul_i(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.mul_i(a)
+    }
+
+    fn encode_transform(&self, transform: &LinearTransform, level: Level) -> Result<DeviceTransform> {
+        transform.check("encode_transform", self.parameters.slots(), level)?;
+        let below = self.parameters.scale_at(Level(level.0 - 1))?;
+        let scale = below * self.dropped(level)? / self.parameters.scale_at(level)?;
+        self.load_transform(transform, level, scale)
+    }
+
+    fn transform(&self, a: &Ciphertext, transform: &DeviceTransform) -> Result<Ciphertext> {
+        self.settled("transform", self.transform(a, transform)?)
     }
 
     fn combine(&self, a: &Ciphertext, weights: &DeviceWeights) -> Result<Ciphertext> {

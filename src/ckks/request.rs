@@ -3,7 +3,7 @@
 use super::parameters::Parameters;
 use crate::circuit::PlanReport;
 use crate::error::Result;
-use crate::rlwe::KeyId;
+use crate::rlwe::{Encapsulation, KeyId};
 use crate::units::{GaloisElement, Level, LimbCount};
 
 /// The evaluation keys that a circuit needs, each with the highest level that it is used at.
@@ -29,22 +29,21 @@ pub struct KeyRequest {
     relinearization: Vec<Reach>,
     conjugation: Vec<Reach>,
     rotations: Vec<(i32, Reach)>,
+    encapsulation: bool,
 }
 
 /// The highest level of a key's use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// So many levels below [`Parameters::max_level`]. A circuit that goes deeper than the chain names its levels absolutely, and its
-    /// depths say nothing: its keys are made for the maximum.
+    /// So many levels below [`Parameters::max_level`], see [`Level::below`].
     Below(u32),
     At(Level),
 }
 
 impl Reach {
     fn level(self, parameters: &Parameters) -> Level {
-        let top = parameters.max_level();
         match self {
-            Self::Below(depth) => Level(top.0.checked_sub(depth).unwrap_or(top.0)),
+            Self::Below(depth) => parameters.max_level().below(depth),
             Self::At(level) => level,
         }
     }
@@ -80,6 +79,12 @@ impl KeyRequest {
         self
     }
 
+    /// With the keys to a sparse secret and back that raising a modulus takes, where the parameters' bootstrapping asks for them.
+    pub fn encapsulation(mut self, wanted: bool) -> Self {
+        self.encapsulation = wanted;
+        self
+    }
+
     /// With keys for these rotations.
     pub fn rotations(mut self, steps: impl IntoIterator<Item = i32>) -> Self {
         self.rotations.extend(steps.into_iter().map(|steps| (steps, Reach::Below(0))));
@@ -97,12 +102,14 @@ impl KeyRequest {
         self.relinearization.extend(&other.relinearization);
         self.conjugation.extend(&other.conjugation);
         self.rotations.extend(&other.rotations);
+        self.encapsulation |= other.encapsulation;
         self
     }
 
-    /// The keys of a planned circuit whose highest input stands at `level`: each for the level of its first use.
+    /// The keys of a planned circuit whose highest input stands at `level`: each for the level of its first use. A circuit that names
+    /// levels of its own may plan more depth than there is; such keys are made for `level`.
     pub fn from_plan(plan: &PlanReport, level: Level) -> Self {
-        Self::planned(plan, |depth| Reach::At(Level(level.0.checked_sub(depth).unwrap_or(level.0))))
+        Self::planned(plan, |depth| Reach::At(level.below(depth)))
     }
 
     fn planned(plan: &PlanReport, reach: impl Fn(u32) -> Reach) -> Self {
@@ -111,7 +118,13 @@ impl KeyRequest {
             relinearization: plan.relinearization.then(|| reach(plan.relinearization_depth)).into_iter().collect(),
             conjugation: plan.conjugation.then(|| reach(plan.conjugation_depth)).into_iter().collect(),
             rotations: depths.map(|(&steps, &depth)| (steps, reach(depth))).collect(),
+            encapsulation: false,
         }
+    }
+
+    /// The sparse secret's shape, if its keys are asked for and the parameters have one.
+    pub(super) fn encapsulated(&self, parameters: &Parameters) -> Option<Encapsulation> {
+        self.encapsulation.then(|| parameters.encapsulation()).flatten()
     }
 
     /// Every key with the limbs that it must cover; a key may come up several times.

@@ -324,6 +324,44 @@ impl RnsPoly<Evaluation> {
         self.fresh(self.batch(), &self.basis, |dst| Op::MulScalar { dst, a, scalars, basis })
     }
 
+    /// `D` times the polynomials over the basis joined with `others`, where `D` is the product of the primes of `others`: zero there.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub(crate) fn raise(&self, others: &Basis) -> Result<Self> {
+        let basis = self.basis.join(others);
+        let view = self.ring.alloc(self.batch(), &basis)?.view();
+        let scalars = self.ring.tables().extension(others.primes(), self.basis.primes()).product.clone().into();
+        let (dst, a) = (view.limbs(0, self.view.limbs)?, self.view.clone());
+        self.ring.record(Op::MulScalar { dst, a, scalars, basis: self.basis.clone() })?;
+        self.ring.record(Op::Zero { dst: view.limbs(self.view.limbs, others.limbs())? })?;
+        Ok(Self::over(&self.ring, &basis, view))
+    }
+
+    /// `sum_i factors[i] values[i]`: polynomial `i` of one batch times every polynomial of the batch `values[i]`.
+    ///
+    /// # Cost
+    /// One pass over all operands for pairs of polynomials in memory of their own, else one for each term.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless there is one factor for each value, else as [`Self::add`].
+    pub(crate) fn dot_each(factors: &Self, values: &[&Self]) -> Result<Self> {
+        if values.is_empty() || values.len() != factors.batch() as usize {
+            let expected = format!("{} values, at least one", factors.batch());
+            return Err(Error::ShapeMismatch { op: "dot_each", expected, got: format!("{}", values.len()) });
+        }
+        let first = factors.slice(0, 1)?;
+        values.iter().try_for_each(|value| value.same_ring("dot_each", &first))?;
+        let whole = |value: &&Self| value.batch() == 2 && value.view.shape() == value.view.buffer.shape();
+        if values.iter().all(whole) {
+            let key: Arc<[_]> = values.iter().map(|value| value.view.buffer.clone()).collect();
+            let (digits, basis) = (factors.view.clone(), factors.basis.clone());
+            let rows = Basis::new(0..basis.limbs());
+            return factors.fresh(2, &factors.basis, |dst| Op::GadgetDot { dst, digits, key, rows, basis });
+        }
+        let factors: Vec<_> = (0..factors.batch()).map(|i| factors.slice(i, 1)).collect::<Result<_>>()?;
+        Self::dot(&values.iter().copied().zip(&factors).collect::<Vec<_>>())
+    }
+
     /// `out[c][o] = sum_i weights[o][i] self[c][i]` for each of `components` components, see [`Op::Combine`].
     ///
     /// # Errors

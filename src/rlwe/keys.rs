@@ -1,6 +1,7 @@
 //! Switching keys, on the host.
 
 use super::encrypt::HostPair;
+use super::raise::Encapsulation;
 use super::secret::SecretKey;
 use super::{Gadget, Parameters};
 use crate::device::Buffer;
@@ -84,6 +85,10 @@ pub enum KeyId {
     Relinearization,
     /// From `s` to `s(X^(1/g))`: after that switch the automorphism `X -> X^g` leads back to `s`.
     Galois(GaloisElement),
+    /// From `s` to an ephemeral sparse secret, under a small modulus.
+    Encapsulation,
+    /// From that sparse secret to `s`, for operands that are small beside the modulus: in one digit.
+    Decapsulation,
 }
 
 /// The keys that a server needs: relinearization and automorphisms. Nothing in them is secret. Cloning shares them.
@@ -120,6 +125,9 @@ impl EvaluationKeys {
                     return bad("limbs", format!("a key for {} of the chain's {}", limbs.0, parameters.chain().0));
                 }
                 KeyId::Galois(GaloisElement::IDENTITY) => {}
+                KeyId::Encapsulation | KeyId::Decapsulation => {
+                    return bad("key", "keys of a sparse secret are made by `with_encapsulation`".into());
+                }
                 _ => {
                     let most = longest.entry(id).or_insert(limbs);
                     *most = limbs.max(*most);
@@ -128,16 +136,29 @@ impl EvaluationKeys {
         }
         let make = |(id, limbs)| {
             let gadget = parameters.gadget(limbs);
-            let key = match id {
-                KeyId::Relinearization => SwitchingKey::generate(secret, &secret.square(), &gadget, rng),
-                KeyId::Galois(element) => {
-                    let image = secret.automorphism(element.inverse(log_n));
-                    SwitchingKey::generate(&image, secret.words(), &gadget, rng)
-                }
+            let key = if let KeyId::Galois(element) = id {
+                let image = secret.automorphism(element.inverse(log_n));
+                SwitchingKey::generate(&image, secret.words(), &gadget, rng)
+            } else {
+                SwitchingKey::generate(secret, &secret.square(), &gadget, rng)
             };
             (id, Arc::new(key))
         };
         Ok(Self { parameters: parameters.clone(), keys: longest.into_iter().map(make).collect() })
+    }
+
+    /// With the two keys that lead to a fresh sparse secret and back, see [`Encapsulation`]. The sparse secret is forgotten.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a weight above `N`, or more limbs than there are.
+    pub fn with_encapsulation(mut self, secret: &SecretKey, shape: Encapsulation, rng: &mut Csprng) -> Result<Self> {
+        let sparse = SecretKey::generate_sparse(&self.parameters, shape.weight, rng)?;
+        let (small, large) = (shape.inward(&self.parameters)?, shape.outward(&self.parameters));
+        let inward = SwitchingKey::generate(&sparse, secret.words(), &small, rng);
+        let outward = SwitchingKey::generate(secret, sparse.words(), &large, rng);
+        self.keys.insert(KeyId::Encapsulation, Arc::new(inward));
+        self.keys.insert(KeyId::Decapsulation, Arc::new(outward));
+        Ok(self)
     }
 
     /// The parameters they were made for.

@@ -14,6 +14,7 @@
 pub mod encrypt;
 mod gadget;
 pub mod keys;
+pub mod raise;
 pub mod secret;
 mod store;
 pub mod switch;
@@ -21,6 +22,7 @@ pub mod switch;
 pub use encrypt::{HostPair, PublicKey};
 pub use gadget::Gadget;
 pub use keys::{EvaluationKeys, KeyId, SwitchingKey};
+pub use raise::Encapsulation;
 pub use secret::SecretKey;
 pub use store::KeyStatistics;
 pub use switch::{Digits, KeySwitcher};

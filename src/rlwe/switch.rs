@@ -14,10 +14,10 @@ use std::sync::Arc;
 /// Making it costs all the NTTs of a key switch; it serves any number of keys (hoisting).
 #[derive(Clone, Debug)]
 pub struct Digits {
-    ring: Ring,
-    buffer: Buffer,
-    gadget: Gadget,
-    batch: u32,
+    pub(super) ring: Ring,
+    pub(super) buffer: Buffer,
+    pub(super) gadget: Gadget,
+    pub(super) batch: u32,
 }
 
 /// Key switching with one set of keys on one device. The keys stay on the host, shared, and come to the device when they are used.
@@ -50,6 +50,11 @@ impl KeySwitcher {
             return Err(Error::ParameterMismatch { op: "KeySwitcher::new" });
         }
         Ok(Self { ring: ring.clone(), keys: KeyStore::new(ring, keys, bytes)?, parameters })
+    }
+
+    /// The set-up that the keys are for.
+    pub(super) fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// The ring, with its device.

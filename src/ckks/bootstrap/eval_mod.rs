@@ -1,0 +1,130 @@
+//! Reduction modulo 1 by a sine: a circuit without cryptography.
+
+use super::settings::Bootstrapping;
+use crate::circuit::{Evaluator, Polynomial};
+use crate::error::Result;
+use std::f64::consts::PI;
+
+/// Takes `u = x / R`, where `x` lies near an integer of magnitude at most `R`, to `amplitude * (x - round(x))`.
+///
+/// The cosine of `(2 pi R u - pi/2) / 2^r` comes from its Chebyshev interpolation, and `r` times `cos 2a = 2 cos^2 a - 1` leads to
+/// `sin 2 pi R u`. Amplitudes are squared by each doubling, so the final one is taken care of by the first. An arcsine, if wanted, takes the sine
+/// to the angle.
+///
+/// # Level and scale
+/// [`Bootstrapping::eval_mod_levels`] levels.
+/// # Source
+/// Han and Ki, ePrint 2019/688, section 3 (with Chebyshev's own nodes); arcsine: Lee, Lee, Lee, Kim, No, ePrint 2020/552.
+#[derive(Clone, Debug)]
+pub(super) struct EvalMod {
+    cosine: Polynomial,
+    /// What each doubling subtracts: the square of the amplitude before it.
+    squares: Vec<f64>,
+    arcsine: Option<Polynomial>,
+}
+
+impl EvalMod {
+    pub(super) fn new(settings: &Bootstrapping, half_width: f64, amplitude: f64) -> Result<Self> {
+        // The slope of the sine at 0 is 2 pi.
+        let height = amplitude / (2.0 * PI);
+        let (last, arcsine) = if settings.arcsine > 1 {
+            (1.0, Some(arcsine(settings.arcsine as usize, height)?))
+        } else {
+            (height, None)
+        };
+        let steps = f64::from(settings.doublings).exp2();
+        let first = last.powf(1.0 / steps);
+        let cosine = |u: f64| first * ((2.0 * PI * half_width * u - PI / 2.0) / steps).cos();
+        let squares = (1..=settings.doublings).map(|k| first.powf(f64::from(k).exp2()));
+        Ok(Self {
+            cosine: Polynomial::chebyshev(interpolate(cosine, settings.degree as usize), -1.0, 1.0)?,
+            squares: squares.collect(),
+            arcsine,
+        })
+    }
+
+    pub(super) fn evaluate<E: Evaluator>(&self, eval: &E, u: &E::Value) -> Result<E::Value> {
+        let mut y = self.cosine.evaluate(eval, u)?;
+        for &square in &self.squares {
+            let squared = eval.square(&y)?;
+            y = eval.add_scalar(&eval.add(&squared, &squared)?, -square)?;
+        }
+        match &self.arcsine {
+            Some(arcsine) => arcsine.evaluate(eval, &y),
+            None => Ok(y),
+        }
+    }
+}
+
+/// Coefficients in the Chebyshev basis of the interpolation of `f` at the zeros of `T_(degree + 1)`.
+fn interpolate(f: impl Fn(f64) -> f64, degree: usize) -> Vec<f64> {
+    let count = degree + 1;
+    let angle = |k: usize| PI * (k as f64 + 0.5) / count as f64;
+    let values: Vec<f64> = (0..count).map(|k| f(angle(k).cos())).collect();
+    let coefficient = |j: usize| {
+        let sum: f64 = values.iter().enumerate().map(|(k, value)| value * (j as f64 * angle(k)).cos()).sum();
+        sum * if j == 0 { 1.0 } else { 2.0 } / count as f64
+    };
+    (0..count).map(coefficient).collect()
+}
+
+/// `height` times the Taylor series of the arcsine up to `degree`.
+fn arcsine(degree: usize, height: f64) -> Result<Polynomial> {
+    let mut coefficients = vec![0.0; degree + 1];
+    let mut term = height;
+    for k in (1..=degree).step_by(2) {
+        coefficients[k] = term / k as f64;
+        term *= k as f64 / (k + 1) as f64;
+    }
+    Polynomial::power(coefficients)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Clear;
+    use crate::ckks::BootstrapSecret;
+    use crate::units::Level;
+    use num_complex::Complex64;
+
+    /// Largest error over fractions up to `2^-ratio` beside every integer of the range.
+    fn error(settings: &Bootstrapping, amplitude: f64) -> f64 {
+        let range = i32::try_from(settings.range).unwrap();
+        let width = f64::from(range) + 0.5;
+        let small = (-f64::from(settings.ratio_bits)).exp2();
+        let points: Vec<(f64, f64)> = (-range..=range)
+            .flat_map(|i| [-1.0, -0.3, 0.0, 0.7, 1.0].map(|f| (f64::from(i) + f * small, f * small)))
+            .collect();
+        let clear = Clear::new(points.len(), Level(20));
+        let inputs = points.iter().map(|(x, _)| Complex64::from(x / width)).collect();
+        let u = clear.value(&[inputs], Level(20)).unwrap();
+        let y = EvalMod::new(settings, width, amplitude).unwrap().evaluate(&clear, &u).unwrap();
+        assert_eq!(clear.level(&y), Level(20 - settings.eval_mod_levels()));
+        let errors = y.vectors()[0].iter().zip(&points).map(|(y, (_, want))| (y / amplitude - want).norm() / small);
+        errors.fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn multiples_vanish_and_the_rest_stays() {
+        let settings = Bootstrapping {
+            slots_to_coefficients: 3,
+            coefficients_to_slots: 3,
+            transform_bits: 58,
+            scale_bits: 59,
+            ratio_bits: 10,
+            range: 16,
+            degree: 40,
+            doublings: 3,
+            arcsine: 1,
+            secret: BootstrapSecret::Dense,
+        };
+        // The sine alone: (2 pi f)^2 / 6 relative to f.
+        let sine = (2.0 * PI * 2f64.powi(-10)).powi(2) / 6.0;
+        let got = error(&settings, 1.3);
+        assert!((0.9 * sine..1.1 * sine).contains(&got), "2^{}", got.log2());
+        // With an arcsine of degree 3 the next term, 3/40 (2 pi f)^4, and 64-bit rounding.
+        assert!(error(&Bootstrapping { arcsine: 3, ..settings }, 1.3) < 2f64.powi(-30));
+        let dense = Bootstrapping { range: 512, degree: 90, doublings: 6, arcsine: 5, ..settings };
+        assert!(error(&dense, 1.3) < 2f64.powi(-26));
+    }
+}
