@@ -127,7 +127,7 @@ pub enum Error {
     },
     /// Operands were made under different parameters.
     #[error(
-        "{op}: the operands belong to different parameters; use one `Parameters` value for keys, plaintexts and ciphertexts"
+        "{op}: the operands belong to different parameters; use one parameter set for keys, plaintexts and ciphertexts"
     )]
     ParameterMismatch {
         /// The operation.
@@ -229,6 +229,28 @@ pub enum Error {
         /// Tensor or metadata entry.
         field: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Bytes from outside that are not what they should be. Nothing was made of them.
+    #[error("bytes of {kind}: {field}: {reason}")]
+    BadBytes {
+        /// The object that was read.
+        kind: &'static str,
+        /// The part of it that is wrong.
+        field: &'static str,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// A reader or writer failed.
+    #[error("{doing} {object} failed ({kind}): {reason}; try again over a fresh connection or file")]
+    Stream {
+        /// What was under way: reading or writing.
+        doing: &'static str,
+        /// The object.
+        object: &'static str,
+        /// The kind of failure.
+        kind: std::io::ErrorKind,
+        /// The system's words.
         reason: String,
     },
     /// The operating system gave no randomness.

@@ -55,6 +55,11 @@ impl GaloisElement {
     /// The automorphism that changes nothing.
     pub const IDENTITY: Self = Self(1);
 
+    /// The automorphism of an odd integer below `2N`, or `None` for any other integer.
+    pub fn new(element: u32, log_n: LogN) -> Option<Self> {
+        (element % 2 == 1 && element >> 1 < 1 << log_n.get()).then_some(Self(element))
+    }
+
     /// The element that rotates slots to the left by `steps`: `5^steps mod 2N`.
     pub fn from_steps(steps: i32, log_n: LogN) -> Self {
         let two_n = 2 * log_n.degree() as u64;

@@ -34,7 +34,17 @@ impl KeyGenerator {
     pub fn from_seed(parameters: &Parameters, seed: &Seed) -> Self {
         let mut rng = Csprng::new(seed);
         let secret = Arc::new(SecretKey::generate(parameters.rlwe(), &mut rng));
+        Self::from_secret(parameters, secret, rng)
+    }
+
+    /// A generator for a secret that there is.
+    pub(super) fn from_secret(parameters: &Parameters, secret: Arc<SecretKey>, rng: Csprng) -> Self {
         Self { parameters: parameters.clone(), secret, rng }
+    }
+
+    /// The secret, to be kept by its owner.
+    pub(super) fn secret(&self) -> &SecretKey {
+        &self.secret
     }
 
     /// A public key: whoever has it can encrypt.

@@ -2,57 +2,12 @@
 
 use super::bootstrap::{BootstrapSecret, Bootstrapping};
 use super::chain::{Chain, level_modulus};
+use super::security::{Security, SecurityEstimate};
 use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
 use crate::rlwe;
 use crate::units::{Level, LimbCount, LogN};
-use std::sync::Arc;
-
-/// Bits of classical security, for a uniform ternary secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Security {
-    /// 128 bits.
-    Bits128,
-    /// 192 bits.
-    Bits192,
-    /// 256 bits.
-    Bits256,
-}
-
-impl Security {
-    /// The number of bits.
-    pub fn bits(self) -> u32 {
-        match self {
-            Self::Bits128 => 128,
-            Self::Bits192 => 192,
-            Self::Bits256 => 256,
-        }
-    }
-
-    /// Largest `log2(QP)` for a ring dimension; `None` where the guidelines have no entry.
-    ///
-    /// # Source
-    /// Security guidelines 2024, ePrint 2024/463, Table 5.2.
-    pub fn max_log_qp(self, log_n: LogN) -> Option<u32> {
-        let row: [u32; 3] = match log_n.get() {
-            10 => [26, 0, 0],
-            11 => [53, 36, 27],
-            12 => [106, 73, 56],
-            13 => [214, 147, 114],
-            14 => [430, 297, 230],
-            15 => [868, 597, 462],
-            16 => [1747, 1199, 929],
-            17 => [3523, 2411, 1866],
-            _ => [0; 3],
-        };
-        let max = row[match self {
-            Self::Bits128 => 0,
-            Self::Bits192 => 1,
-            Self::Bits256 => 2,
-        }];
-        (max > 0).then_some(max)
-    }
-}
+use std::sync::{Arc, OnceLock};
 
 /// A parameter set: ring, modulus chain, scales, special primes. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -70,6 +25,8 @@ struct Inner {
     /// The application's levels; those above are for bootstrapping.
     max_level: Level,
     bootstrapping: Option<Bootstrapping>,
+    /// Made when first asked for.
+    fingerprint: OnceLock<[u8; 32]>,
 }
 
 /// What the user wants of [`Parameters`].
@@ -147,7 +104,7 @@ impl Parameters {
     pub(super) fn with_scale_at(&self, level: Level, scale: f64) -> Self {
         let mut scale_at = self.0.scale_at.clone();
         scale_at[level.0 as usize] = scale;
-        Self(Arc::new(Inner { scale_at, ..(*self.0).clone() }))
+        Self(Arc::new(Inner { scale_at, fingerprint: OnceLock::new(), ..(*self.0).clone() }))
     }
 
     /// Ring dimension.
@@ -233,8 +190,12 @@ impl Parameters {
 
     /// The strongest row of the security table that the parameters meet; `None` for a toy.
     pub fn security(&self) -> Option<Security> {
-        let fits = |s: &Security| s.max_log_qp(self.log_n()).is_some_and(|max| self.log_qp() <= f64::from(max));
-        [Security::Bits256, Security::Bits192, Security::Bits128].into_iter().find(fits)
+        self.security_estimate().row
+    }
+
+    /// The row met, and an estimate in bits between the rows.
+    pub fn security_estimate(&self) -> SecurityEstimate {
+        SecurityEstimate::new(self.log_n(), self.log_qp())
     }
 
     /// The ring-level set-up.
@@ -246,18 +207,41 @@ impl Parameters {
         &self.0.embedding
     }
 
+    /// SHA-256 of everything that defines the set: equal for equal sets, wherever they were built or read.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        self.0.fingerprint.get_or_init(|| super::wire::fingerprint(self))
+    }
+
     /// Whether both are one parameter set.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0) || self.fingerprint() == other.fingerprint()
+    }
+
+    /// A set from its parts, which the caller has checked.
+    pub(super) fn from_parts(
+        rlwe: rlwe::Parameters,
+        levels: impl IntoIterator<Item = (LimbCount, f64)>,
+        scale_bits: u32,
+        max_level: Level,
+        bootstrapping: Option<Bootstrapping>,
+    ) -> Self {
+        let embedding = Embedding::new(rlwe.tables().log_n());
+        let (limbs_at, scale_at) = levels.into_iter().unzip();
+        let fingerprint = OnceLock::new();
+        Self(Arc::new(Inner { rlwe, embedding, limbs_at, scale_at, scale_bits, max_level, bootstrapping, fingerprint }))
+    }
+
+    /// Limbs and scale of every level, from level 0 to the top.
+    pub(super) fn levels(&self) -> impl ExactSizeIterator<Item = (LimbCount, f64)> + Clone {
+        self.0.limbs_at.iter().copied().zip(self.0.scale_at.iter().copied())
     }
 }
 
 impl std::fmt::Display for Parameters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let security = self.security().map_or("insecure (toy)".into(), |s| format!("{}-bit security", s.bits()));
         write!(
             f,
-            "CKKS N = 2^{}, {} levels of scale 2^{}, log QP = {:.1} ({} + {} limbs, {} digits), {security}",
+            "CKKS N = 2^{}, {} levels of scale 2^{}, log QP = {:.1} ({} + {} limbs, {} digits), {}",
             self.log_n().get(),
             self.max_level().0,
             self.0.scale_bits,
@@ -265,6 +249,7 @@ impl std::fmt::Display for Parameters {
             self.0.rlwe.chain().0,
             self.0.rlwe.special().0,
             self.0.rlwe.digits(self.0.rlwe.chain()).len(),
+            self.security_estimate(),
         )
     }
 }
@@ -404,15 +389,9 @@ impl Builder {
         };
         let moduli: Vec<u32> = chain.moduli.iter().chain(&special).copied().collect();
         let tables = Arc::new(RingTables::new(log_n, &moduli)?);
-        Ok(Parameters(Arc::new(Inner {
-            rlwe: rlwe::Parameters::new(tables, LimbCount(limbs), size)?,
-            embedding: Embedding::new(log_n),
-            limbs_at: chain.limbs_at,
-            scale_at: chain.scale_at,
-            scale_bits: self.scale_bits,
-            max_level: Level(self.levels),
-            bootstrapping: self.bootstrapping,
-        })))
+        let rlwe = rlwe::Parameters::new(tables, LimbCount(limbs), size)?;
+        let levels = chain.limbs_at.into_iter().zip(chain.scale_at);
+        Ok(Parameters::from_parts(rlwe, levels, self.scale_bits, Level(self.levels), self.bootstrapping))
     }
 }
 

@@ -39,7 +39,7 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     fn name(&self) -> &str;
     /// What it can do.
     fn caps(&self) -> &Caps;
-    /// Makes a ring's tables known. Loading the same ring again returns the same id.
+    /// Makes a ring's tables known. Loading the same ring, or an equal one, again returns the same id.
     ///
     /// # Errors
     /// Out of memory or a failed device.

@@ -71,6 +71,15 @@ impl Prime {
     }
 }
 
+/// Modulus and root determine everything else.
+impl PartialEq for Prime {
+    fn eq(&self, other: &Self) -> bool {
+        (self.modulus, self.psi) == (other.modulus, other.psi)
+    }
+}
+
+impl Eq for Prime {}
+
 impl std::fmt::Debug for Prime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Prime({})", self.q())
@@ -87,6 +96,15 @@ pub struct RingTables {
     primes: Vec<Prime>,
     extensions: Mutex<HashMap<FromTo, Arc<Extension>>>,
 }
+
+/// Rings with equal primes are one ring, wherever their tables were made.
+impl PartialEq for RingTables {
+    fn eq(&self, other: &Self) -> bool {
+        self.log_n == other.log_n && self.primes == other.primes
+    }
+}
+
+impl Eq for RingTables {}
 
 impl RingTables {
     /// Tables for distinct primes `= 1 mod 2N` below `2^30`.

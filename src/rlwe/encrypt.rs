@@ -103,8 +103,18 @@ impl PublicKey {
         let basis = parameters.basis(parameters.chain());
         let zero = vec![0; basis.primes().len() * parameters.tables().log_n().degree()];
         let pair = secret.encrypt(&zero, 1, &basis, rng);
-        let a = pair.expand_c1(&parameters, &basis);
-        Self { parameters, pair, a }
+        Self::from_pair(&parameters, pair)
+    }
+
+    /// The key that is this pair over the chain.
+    pub(super) fn from_pair(parameters: &Parameters, pair: HostPair) -> Self {
+        let a = pair.expand_c1(parameters, &parameters.basis(parameters.chain()));
+        Self { parameters: parameters.clone(), pair, a }
+    }
+
+    /// The pair that it is.
+    pub(super) fn pair(&self) -> &HostPair {
+        &self.pair
     }
 
     /// The parameters it was made for.

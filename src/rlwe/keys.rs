@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 /// uniform halves are seeds.
 #[derive(Clone, Debug)]
 pub struct SwitchingKey {
-    gadget: Gadget,
-    digits: Vec<HostPair>,
+    pub(super) gadget: Gadget,
+    pub(super) digits: Vec<HostPair>,
 }
 
 impl SwitchingKey {
@@ -94,8 +94,8 @@ pub enum KeyId {
 /// The keys that a server needs: relinearization and automorphisms. Nothing in them is secret. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct EvaluationKeys {
-    parameters: Parameters,
-    keys: BTreeMap<KeyId, Arc<SwitchingKey>>,
+    pub(super) parameters: Parameters,
+    pub(super) keys: BTreeMap<KeyId, Arc<SwitchingKey>>,
 }
 
 impl EvaluationKeys {

@@ -18,6 +18,7 @@ pub mod raise;
 pub mod secret;
 mod store;
 pub mod switch;
+pub mod wire;
 
 pub use encrypt::{HostPair, PublicKey};
 pub use gadget::Gadget;
@@ -58,6 +59,9 @@ impl Parameters {
         if digit_limbs == 0 || digit_limbs > 12 {
             return bad("digit_limbs", format!("{digit_limbs} is outside 1..=12"));
         }
+        if all - chain_limbs > 12 {
+            return bad("special primes", format!("{}, at most 12", all - chain_limbs));
+        }
         let bits = |primes: &[crate::math::Prime]| primes.iter().map(|p| f64::from(p.q()).log2()).sum::<f64>();
         let special = bits(&tables.primes()[chain_limbs..]);
         let digit = tables.primes()[..chain_limbs].chunks(digit_limbs as usize).map(bits).fold(0.0, f64::max);
@@ -69,7 +73,7 @@ impl Parameters {
 
     /// Whether both give the same roles to the same primes.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.tables, &other.tables) && (self.chain, self.digit_limbs) == (other.chain, other.digit_limbs)
+        self.tables == other.tables && (self.chain, self.digit_limbs) == (other.chain, other.digit_limbs)
     }
 
     /// Primes and roots, chain first.
@@ -85,6 +89,11 @@ impl Parameters {
     /// Number of special primes.
     pub fn special(&self) -> LimbCount {
         LimbCount(self.all().limbs() - self.chain)
+    }
+
+    /// Limbs of a digit, but for the last.
+    pub(crate) fn digit_limbs(&self) -> u32 {
+        self.digit_limbs
     }
 
     /// The first `limbs` primes of the chain.

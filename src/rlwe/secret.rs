@@ -45,7 +45,15 @@ impl SecretKey {
         Ok(Self::from_coefficients(parameters, &coefficients))
     }
 
-    fn from_coefficients(parameters: &Parameters, coefficients: &[i32]) -> Self {
+    /// The coefficients modulo the first prime.
+    pub(super) fn coefficients(&self) -> Zeroizing<Vec<u32>> {
+        let mut words = Zeroizing::new(self.limb(0).to_vec());
+        self.parameters.tables().primes()[0].inverse(&mut words);
+        words
+    }
+
+    /// The secret with these coefficients, each -1, 0 or 1.
+    pub(super) fn from_coefficients(parameters: &Parameters, coefficients: &[i32]) -> Self {
         let primes = parameters.tables().primes();
         let words = small_to_evaluation(coefficients, primes.len(), |limb| &primes[limb]);
         Self { parameters: parameters.clone(), words }

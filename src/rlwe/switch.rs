@@ -46,7 +46,7 @@ impl KeySwitcher {
     /// [`Error::KeyMemoryTooSmall`] where not even the largest key would fit; others as [`Self::new`].
     pub fn with_key_memory(ring: &Ring, keys: &EvaluationKeys, bytes: u64) -> Result<Self> {
         let parameters = keys.parameters().clone();
-        if !Arc::ptr_eq(parameters.tables(), ring.tables()) {
+        if parameters.tables() != ring.tables() {
             return Err(Error::ParameterMismatch { op: "KeySwitcher::new" });
         }
         Ok(Self { ring: ring.clone(), keys: KeyStore::new(ring, keys, bytes)?, parameters })

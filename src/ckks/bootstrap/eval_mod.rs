@@ -5,11 +5,11 @@ use crate::circuit::{Evaluator, Polynomial};
 use crate::error::Result;
 use std::f64::consts::PI;
 
-/// Takes `u = x / R`, where `x` lies near an integer of magnitude at most `R`, to `amplitude * (x - round(x))`.
+/// Takes `u = x / R`, where `x` lies near an integer of magnitude at most `R - 1/4`, to `amplitude * (x - round(x))`.
 ///
-/// The cosine of `(2 pi R u - pi/2) / 2^r` comes from its Chebyshev interpolation, and `r` times `cos 2a = 2 cos^2 a - 1` leads to
-/// `sin 2 pi R u`. Amplitudes are squared by each doubling, so the final one is taken care of by the first. An arcsine, if wanted, takes the sine
-/// to the angle.
+/// With `w = u - 1 / 4R` the cosine of `2 pi R w / 2^r` comes from its Chebyshev interpolation, which is even, and `r` times
+/// `cos 2a = 2 cos^2 a - 1` leads to `cos 2 pi R w = sin 2 pi x`. Amplitudes are squared by each doubling, so the final one is taken care of by the
+/// first. An arcsine, if wanted, takes the sine to the angle.
 ///
 /// # Level and scale
 /// [`Bootstrapping::eval_mod_levels`] levels.
@@ -17,6 +17,8 @@ use std::f64::consts::PI;
 /// Han and Ki, ePrint 2019/688, section 3 (with Chebyshev's own nodes); arcsine: Lee, Lee, Lee, Kim, No, ePrint 2020/552.
 #[derive(Clone, Debug)]
 pub(super) struct EvalMod {
+    /// `-1 / 4R`: a quarter of a turn.
+    shift: f64,
     cosine: Polynomial,
     /// What each doubling subtracts: the square of the amplitude before it.
     squares: Vec<f64>,
@@ -34,17 +36,20 @@ impl EvalMod {
         };
         let steps = f64::from(settings.doublings).exp2();
         let first = last.powf(1.0 / steps);
-        let cosine = |u: f64| first * ((2.0 * PI * half_width * u - PI / 2.0) / steps).cos();
+        let cosine = |w: f64| first * (2.0 * PI * half_width * w / steps).cos();
+        let mut coefficients = interpolate(cosine, settings.degree as usize);
+        coefficients.iter_mut().skip(1).step_by(2).for_each(|odd| *odd = 0.0);
         let squares = (1..=settings.doublings).map(|k| first.powf(f64::from(k).exp2()));
         Ok(Self {
-            cosine: Polynomial::chebyshev(interpolate(cosine, settings.degree as usize), -1.0, 1.0)?,
+            shift: -0.25 / half_width,
+            cosine: Polynomial::chebyshev(coefficients, -1.0, 1.0)?,
             squares: squares.collect(),
             arcsine,
         })
     }
 
     pub(super) fn evaluate<E: Evaluator>(&self, eval: &E, u: &E::Value) -> Result<E::Value> {
-        let mut y = self.cosine.evaluate(eval, u)?;
+        let mut y = self.cosine.evaluate(eval, &eval.add_scalar(u, self.shift)?)?;
         for &square in &self.squares {
             let squared = eval.square(&y)?;
             y = eval.add_scalar(&eval.add(&squared, &squared)?, -square)?;
@@ -90,7 +95,7 @@ mod tests {
     /// Largest error over fractions up to `2^-ratio` beside every integer of the range.
     fn error(settings: &Bootstrapping, amplitude: f64) -> f64 {
         let range = i32::try_from(settings.range).unwrap();
-        let width = f64::from(range) + 0.5;
+        let width = settings.half_width();
         let small = (-f64::from(settings.ratio_bits)).exp2();
         let points: Vec<(f64, f64)> = (-range..=range)
             .flat_map(|i| [-1.0, -0.3, 0.0, 0.7, 1.0].map(|f| (f64::from(i) + f * small, f * small)))
@@ -113,8 +118,8 @@ mod tests {
             scale_bits: 59,
             ratio_bits: 10,
             range: 16,
-            degree: 40,
-            doublings: 3,
+            degree: 56,
+            doublings: 2,
             arcsine: 1,
             secret: BootstrapSecret::Dense,
         };
@@ -124,7 +129,7 @@ mod tests {
         assert!((0.9 * sine..1.1 * sine).contains(&got), "2^{}", got.log2());
         // With an arcsine of degree 3 the next term, 3/40 (2 pi f)^4, and 64-bit rounding.
         assert!(error(&Bootstrapping { arcsine: 3, ..settings }, 1.3) < 2f64.powi(-30));
-        let dense = Bootstrapping { range: 512, degree: 90, doublings: 6, arcsine: 5, ..settings };
+        let dense = Bootstrapping { range: 512, degree: 96, doublings: 6, arcsine: 5, ..settings };
         assert!(error(&dense, 1.3) < 2f64.powi(-26));
     }
 }

@@ -12,8 +12,8 @@ const ENCAPSULATED: Bootstrapping = Bootstrapping {
     scale_bits: 59,
     ratio_bits: 14,
     range: 16,
-    degree: 40,
-    doublings: 3,
+    degree: 56,
+    doublings: 2,
     arcsine: 1,
     secret: BootstrapSecret::Encapsulated { weight: 32, special: 2 },
 };

@@ -57,7 +57,7 @@ impl Bootstrapper {
         let raised = parameters.scale_at(parameters.top_level())?;
         // Coefficients x q_0 of the raised ciphertext become slots x / R; the trace adds N/2 / slots equal parts, the sum of a number and its
         // conjugate two.
-        let half_width = f64::from(settings.range) + 0.5;
+        let half_width = settings.half_width();
         let parts = (parameters.slots() / slots) as f64;
         let gain = raised / (2.0 * half_width * base * parts);
         // EvalMod's result times its scale is the fraction of q_0 that the message was, at the application's scale.

@@ -55,6 +55,12 @@ pub struct Bootstrapping {
 }
 
 impl Bootstrapping {
+    /// `R`: coefficients are taken to slots as `x / R`. Beyond `K` there is room for the fraction, at most a half, and for the quarter
+    /// of a turn between sine and cosine.
+    pub(super) fn half_width(&self) -> f64 {
+        f64::from(self.range) + 0.75
+    }
+
     /// Levels of EvalMod.
     pub fn eval_mod_levels(&self) -> u32 {
         depth(self.degree) + self.doublings + if self.arcsine > 1 { depth(self.arcsine) } else { 0 }

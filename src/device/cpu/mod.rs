@@ -63,7 +63,7 @@ impl Backend for CpuBackend {
 
     fn load_ring(&self, ring: &Arc<RingTables>) -> Result<RingId> {
         let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
-        let index = rings.iter().position(|known| Arc::ptr_eq(known.tables(), ring)).unwrap_or_else(|| {
+        let index = rings.iter().position(|known| known.tables() == ring).unwrap_or_else(|| {
             rings.push(Arc::new(CpuRing::new(Arc::clone(ring))));
             rings.len() - 1
         });

@@ -75,7 +75,7 @@ impl State {
     }
 
     fn known(&self, tables: &Arc<RingTables>) -> Option<usize> {
-        self.rings.iter().position(|known| Arc::ptr_eq(known.tables(), tables))
+        self.rings.iter().position(|known| known.tables() == tables)
     }
 }
 
