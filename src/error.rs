@@ -115,13 +115,11 @@ pub enum Error {
     MissingEncapsulationKey,
     /// A key that does not reach up to the ciphertext's level.
     #[error(
-        "{op}: the key was made for level {made_for} and below, the ciphertext is at level {needed}; request the key at level {needed} or above (`KeyRequest::{request}`), or bring the ciphertext down with `drop_to`"
+        "{op}: the key was made for level {made_for} and below, the ciphertext is at level {needed}; request the key at level {needed} or above (`rotations_at`, `conjugation_at`, `relinearization_at` of `KeyRequest`), or bring the ciphertext down with `drop_to`"
     )]
     KeyLevelTooLow {
         /// The operation, with its rotation.
         op: String,
-        /// How to ask for the key.
-        request: &'static str,
         /// Highest level that the key serves.
         made_for: u32,
         /// The ciphertext's level.

@@ -39,6 +39,14 @@ pub struct LimbCount(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(pub u32);
 
+impl Level {
+    /// So many levels further down; the level itself where there are not so many. That is where a planned depth means nothing: a
+    /// circuit that names levels of its own was planned on a chain of another length.
+    pub(crate) fn below(self, depth: u32) -> Self {
+        Self(self.0.checked_sub(depth).unwrap_or(self.0))
+    }
+}
+
 /// An automorphism `X -> X^g` of the ring: an odd integer modulo `2N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GaloisElement(u32);

@@ -63,7 +63,8 @@ impl Clear {
         Self { plan: Plan::with_top(slots, max_level), keys: None }
     }
 
-    /// Keeps only the keys that `report` names: another rotation is [`Error::MissingRotationKey`], and so on.
+    /// Keeps only the keys that `report` names, each for the level of its first use below the chain's top: another rotation is
+    /// [`Error::MissingRotationKey`], one higher up [`Error::KeyLevelTooLow`], and so on.
     pub fn with_keys_of(self, report: PlanReport) -> Self {
         Self { keys: Some(report), ..self }
     }
@@ -81,19 +82,37 @@ impl Clear {
         self.plan.report()
     }
 
-    fn has_rotation(&self, steps: i32) -> Result<()> {
-        let steps = self.plan.normalise(steps);
-        match &self.keys {
-            Some(keys) if steps != 0 && !keys.rotations.contains(&steps) => Err(Error::MissingRotationKey { steps }),
-            _ => Ok(()),
+    fn has_rotation(&self, op: impl FnOnce(i32) -> String, level: Level, steps: i32) -> Result<()> {
+        let normal = self.plan.normalise(steps);
+        if normal == 0 {
+            return Ok(());
         }
+        let depth = |keys: &PlanReport| {
+            let mut depths = keys.rotations.iter().zip(&keys.rotation_depths);
+            depths.find(|(known, _)| **known == normal).map(|(_, &depth)| depth)
+        };
+        self.has_key(|| op(steps), level, depth, Error::MissingRotationKey { steps: normal })
     }
 
-    fn has_relinearization(&self) -> Result<()> {
-        match &self.keys {
-            Some(keys) if !keys.relinearization => Err(Error::MissingRelinearizationKey),
-            _ => Ok(()),
+    fn has_relinearization(&self, level: Level) -> Result<()> {
+        let depth = |keys: &PlanReport| keys.relinearization.then_some(keys.relinearization_depth);
+        self.has_key(|| "relinearize".into(), level, depth, Error::MissingRelinearizationKey)
+    }
+
+    /// The key must be planned, and reach up to `level`: those of a plan are made for the level of their first use.
+    fn has_key(
+        &self,
+        op: impl FnOnce() -> String,
+        level: Level,
+        depth: impl FnOnce(&PlanReport) -> Option<u32>,
+        missing: Error,
+    ) -> Result<()> {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        let made_for = self.plan.top().below(depth(keys).ok_or(missing)?);
+        if level <= made_for {
+            return Ok(());
         }
+        Err(Error::KeyLevelTooLow { op: op(), made_for: made_for.0, needed: level.0 })
     }
 
     fn turn(a: &ClearValue, steps: i32) -> Vec<Vec<Complex64>> {
@@ -106,6 +125,10 @@ impl Clear {
         };
         a.vectors.iter().map(turned).collect()
     }
+}
+
+fn rotate(steps: i32) -> String {
+    format!("rotate by {steps}")
 }
 
 fn map(vectors: &[Vec<Complex64>], f: impl Fn(Complex64) -> Complex64) -> Vec<Vec<Complex64>> {
@@ -180,12 +203,12 @@ impl Evaluator for Clear {
     }
 
     fn mul(&self, a: &ClearValue, b: &ClearValue) -> Result<ClearValue> {
-        self.has_relinearization()?;
+        self.has_relinearization(self.level(a).min(self.level(b)))?;
         Ok(ClearValue { at: self.plan.mul(&a.at, &b.at)?, vectors: zip(a, b, |a, b| a * b) })
     }
 
     fn square(&self, a: &ClearValue) -> Result<ClearValue> {
-        self.has_relinearization()?;
+        self.has_relinearization(self.level(a))?;
         Ok(ClearValue { at: self.plan.square(&a.at)?, vectors: map(&a.vectors, |z| z * z) })
     }
 
@@ -208,7 +231,7 @@ impl Evaluator for Clear {
         level: Level,
     ) -> Result<ClearValue> {
         if !products.is_empty() {
-            self.has_relinearization()?;
+            self.has_relinearization(Level(level.0.saturating_add(1)))?;
         }
         let pairs: Vec<_> = products.iter().map(|(a, b)| (&a.at, &b.at)).collect();
         let scaled: Vec<_> = terms.iter().map(|(x, c)| (&x.at, *c)).collect();
@@ -225,20 +248,19 @@ impl Evaluator for Clear {
     }
 
     fn rotate(&self, a: &ClearValue, steps: i32) -> Result<ClearValue> {
-        self.has_rotation(steps)?;
+        self.has_rotation(rotate, self.level(a), steps)?;
         Ok(ClearValue { at: self.plan.rotate(&a.at, steps)?, vectors: Self::turn(a, steps) })
     }
 
     fn rotate_hoisted(&self, a: &ClearValue, steps: &[i32]) -> Result<Vec<ClearValue>> {
-        steps.iter().try_for_each(|&step| self.has_rotation(step))?;
+        steps.iter().try_for_each(|&step| self.has_rotation(rotate, self.level(a), step))?;
         let standing = self.plan.rotate_hoisted(&a.at, steps)?;
         Ok(standing.into_iter().zip(steps).map(|(at, &step)| ClearValue { at, vectors: Self::turn(a, step) }).collect())
     }
 
     fn conjugate(&self, a: &ClearValue) -> Result<ClearValue> {
-        if self.keys.as_ref().is_some_and(|keys| !keys.conjugation) {
-            return Err(Error::MissingConjugationKey);
-        }
+        let depth = |keys: &PlanReport| keys.conjugation.then_some(keys.conjugation_depth);
+        self.has_key(|| "conjugate".into(), self.level(a), depth, Error::MissingConjugationKey)?;
         Ok(ClearValue { at: self.plan.conjugate(&a.at)?, vectors: map(&a.vectors, |z| z.conj()) })
     }
 
@@ -251,7 +273,8 @@ impl Evaluator for Clear {
     }
 
     fn transform(&self, a: &ClearValue, transform: &ClearTransform) -> Result<ClearValue> {
-        transform.transform.rotations().iter().try_for_each(|&step| self.has_rotation(step))?;
+        let op = |step| format!("rotate by {step} in a transform");
+        transform.transform.rotations().iter().try_for_each(|&step| self.has_rotation(op, self.level(a), step))?;
         let at = self.plan.transform(&a.at, &transform.at)?;
         Ok(ClearValue { at, vectors: a.vectors.iter().map(|v| transform.transform.apply_clear(v)).collect() })
     }
@@ -412,6 +435,38 @@ mod tests {
         assert_eq!(clear.dot(&[(&x, &x)], &[], Level(0)), Err(Error::MissingRelinearizationKey));
         clear.dot_scalars(&[(&x, 2.0)], Level(0))?;
         assert_eq!(clear.conjugate(&x), Err(Error::MissingConjugationKey));
+        Ok(())
+    }
+
+    #[test]
+    fn planned_keys_reach_up_to_their_first_use() -> Result<()> {
+        let circuit = |plan: &Plan| -> Result<()> {
+            let low = plan.mul_scalar(&plan.input(1), 0.5)?;
+            plan.conjugate(&plan.rotate(&low, 1)?)?;
+            plan.square(&low)?;
+            Ok(())
+        };
+        let plan = Plan::new(SLOTS);
+        circuit(&plan)?;
+        let clear = Clear::new(SLOTS, Level(3)).with_keys_of(plan.report());
+        let too_low = |op: &str, needed| Err(Error::KeyLevelTooLow { op: op.into(), made_for: 2, needed });
+        let high = clear.value(&vectors(1, 1.0), Level(3))?;
+        assert_eq!(clear.rotate(&high, 1), too_low("rotate by 1", 3));
+        assert_eq!(clear.rotate_hoisted(&high, &[0, 1]), too_low("rotate by 1", 3).map(|x| vec![x]));
+        assert_eq!(clear.conjugate(&high), too_low("conjugate", 3));
+        assert_eq!(clear.square(&high), too_low("relinearize", 3));
+        assert_eq!(clear.mul(&high, &high), too_low("relinearize", 3));
+        assert_eq!(clear.dot(&[(&high, &high)], &[], Level(2)), too_low("relinearize", 3));
+        for level in [2, 1] {
+            let x = clear.drop_to(&high, Level(level))?;
+            clear.conjugate(&clear.rotate_hoisted(&x, &[1])?[0])?;
+            clear.dot(&[(&x, &x)], &[], Level(level - 1))?;
+            clear.square(&x)?;
+        }
+        // A plan that names levels of its own says nothing about depths: its keys reach the top.
+        let plan = Plan::new(SLOTS);
+        plan.rotate(&plan.drop_to(&plan.input(1), Level(1))?, 1)?;
+        Clear::new(SLOTS, Level(3)).with_keys_of(plan.report()).rotate(&high, 1)?;
         Ok(())
     }
 }

@@ -149,6 +149,11 @@ impl Plan {
         Self { slots: slots.max(1), top, record: RefCell::new(record) }
     }
 
+    /// Where inputs stand.
+    pub(super) fn top(&self) -> Level {
+        self.top
+    }
+
     /// An input of `batch` vectors, at a level that no circuit exhausts.
     pub fn input(&self, batch: usize) -> PlanValue {
         PlanValue { level: self.top, batch }

@@ -626,18 +626,13 @@ impl Evaluator {
         op: impl FnOnce() -> String,
         missing: Error,
     ) -> Result<()> {
-        let request = match &missing {
-            Error::MissingRelinearizationKey => "relinearization_at",
-            Error::MissingConjugationKey => "conjugation_at",
-            _ => "rotations_at",
-        };
         let limbs = self.keys.limbs_of(id).ok_or(missing)?;
         if a.limbs() <= limbs {
             return Ok(());
         }
         let reaches = |level: &u32| self.parameters.limbs_at(Level(*level)).is_ok_and(|needed| needed <= limbs);
         let made_for = (0..a.level.0).take_while(reaches).last().unwrap_or(0);
-        Err(Error::KeyLevelTooLow { op: op(), request, made_for, needed: a.level.0 })
+        Err(Error::KeyLevelTooLow { op: op(), made_for, needed: a.level.0 })
     }
 
     fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {

@@ -11,6 +11,10 @@
 //! ([`Parameters::scale_at`]), close to `2^scale_bits` and tracked exactly: two values at the same level that were made by
 //! [`crate::circuit::Evaluator`] operations can always be added.
 //!
+//! *Keys.* Evaluation keys are by far the largest objects. Each is made for the level that it is first used at ([`KeyRequest`], from a
+//! circuit's plan), half of it is a seed that the device expands, and an evaluator brings it to the device when it is used: all
+//! of them, or as many as fit a limit ([`Evaluator::with_key_memory`]).
+//!
 //! *Security.* Decrypted values are approximations whose error depends on the secret. Decryptions that leave the key owner leak the key
 //! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes, [`Decryptor::decrypt_for_sharing`] for others'.
 //!

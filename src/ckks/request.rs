@@ -35,17 +35,15 @@ pub struct KeyRequest {
 /// The highest level of a key's use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// So many levels below [`Parameters::max_level`]. A circuit that goes deeper than the chain names its levels absolutely, and its
-    /// depths say nothing: its keys are made for the maximum.
+    /// So many levels below [`Parameters::max_level`], see [`Level::below`].
     Below(u32),
     At(Level),
 }
 
 impl Reach {
     fn level(self, parameters: &Parameters) -> Level {
-        let top = parameters.max_level();
         match self {
-            Self::Below(depth) => Level(top.0.checked_sub(depth).unwrap_or(top.0)),
+            Self::Below(depth) => parameters.max_level().below(depth),
             Self::At(level) => level,
         }
     }
@@ -108,9 +106,10 @@ impl KeyRequest {
         self
     }
 
-    /// The keys of a planned circuit whose highest input stands at `level`: each for the level of its first use.
+    /// The keys of a planned circuit whose highest input stands at `level`: each for the level of its first use. A circuit that names
+    /// levels of its own may plan more depth than there is; such keys are made for `level`.
     pub fn from_plan(plan: &PlanReport, level: Level) -> Self {
-        Self::planned(plan, |depth| Reach::At(Level(level.0.checked_sub(depth).unwrap_or(level.0))))
+        Self::planned(plan, |depth| Reach::At(level.below(depth)))
     }
 
     fn planned(plan: &PlanReport, reach: impl Fn(u32) -> Reach) -> Self {

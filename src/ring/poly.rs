@@ -352,7 +352,7 @@ impl RnsPoly<Evaluation> {
         let first = factors.slice(0, 1)?;
         values.iter().try_for_each(|value| value.same_ring("dot_each", &first))?;
         let whole = |value: &&Self| value.batch() == 2 && value.view.shape() == value.view.buffer.shape();
-        if values.iter().all(|value| whole(value)) {
+        if values.iter().all(whole) {
             let key: Arc<[_]> = values.iter().map(|value| value.view.buffer.clone()).collect();
             let (digits, basis) = (factors.view.clone(), factors.basis.clone());
             let rows = Basis::new(0..basis.limbs());
