@@ -232,6 +232,34 @@ fn presets_come_back_through_the_security_table() {
         // Built again, it is the same set; another is not.
         assert!(!read.is_same(&toy()));
     }
+    let settings = |secret| Bootstrapping {
+        slots_to_coefficients: 2,
+        coefficients_to_slots: 2,
+        transform_bits: 51,
+        scale_bits: 51,
+        ratio_bits: 12,
+        range: 16,
+        degree: 56,
+        doublings: 2,
+        arcsine: 1,
+        secret,
+    };
+    for secret in [BootstrapSecret::Encapsulated { weight: 32, special: 2 }, BootstrapSecret::Dense] {
+        let built = Parameters::builder().log_n(15).levels(4).scale_bits(45).bootstrapping(settings(secret));
+        let built = built.build().unwrap();
+        let bytes = written(|w| built.write_to(w));
+        let read = Parameters::read_from(bytes.as_slice(), &generous()).unwrap();
+        assert!(read.is_same(&built));
+        assert_eq!(read.bootstrapping(), built.bootstrapping());
+        // A sparser secret, or one under another special prime: keys for it would give the dense secret away.
+        if secret != BootstrapSecret::Dense {
+            let at = HEADER + after_primes(&built) + 12 + 36;
+            for (offset, value) in [(0, 31u32), (0, 1), (4, 3)] {
+                let weak = with(&bytes, at + offset, &value.to_le_bytes());
+                assert_eq!(field(Parameters::read_from(weak.as_slice(), &generous())), "bootstrapping");
+            }
+        }
+    }
     assert!(toy().is_same(&toy()));
     let bytes = written(|w| toy().write_to(w));
     assert_eq!(field(Parameters::read_from(bytes.as_slice(), &generous())), "security");
