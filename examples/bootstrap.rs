@@ -40,7 +40,9 @@ struct Options {
 #[derive(Clone, Copy, ValueEnum)]
 enum Preset {
     Insecure,
+    N15,
     N16,
+    N16Dense,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,7 +72,9 @@ fn run(options: &Options) -> Result<(), Error> {
     };
     let parameters = match options.preset {
         Preset::Insecure => Parameters::insecure_bootstrap()?,
+        Preset::N15 => Parameters::bootstrap_n15()?,
         Preset::N16 => Parameters::bootstrap_n16()?,
+        Preset::N16Dense => Parameters::bootstrap_n16_dense()?,
     };
     println!("device      {:?}: {}", device.kind(), device.name());
     println!("parameters  {parameters}");

@@ -144,6 +144,19 @@ pub enum Error {
         right: String,
     },
 
+    /// No polynomial or iteration within reach comes as close to a function as was asked.
+    #[error("{function}: an error of {wanted:e} is out of reach, the best is {best:e} ({reason})")]
+    Unreachable {
+        /// The function and its interval.
+        function: String,
+        /// The error asked for.
+        wanted: f64,
+        /// The least error found.
+        best: f64,
+        /// What limits it, and what to do.
+        reason: &'static str,
+    },
+
     // --- choose other parameters ------------------------------------------------------------
     /// The modulus is too large for the ring at the wanted security.
     #[error(
@@ -174,6 +187,34 @@ pub enum Error {
         what: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+
+    // --- share less -------------------------------------------------------------------------
+    /// The ledger has too few uses left.
+    #[error(
+        "sharing {wanted} vector(s): {spent} of the {declared} declared uses of this key are spent; make a new key"
+    )]
+    SharingSpent {
+        /// Vectors to be shared.
+        wanted: u64,
+        /// Uses spent so far.
+        spent: u64,
+        /// Uses declared for the key.
+        declared: u64,
+    },
+    /// The noise that sharing needs would leave nothing of the result.
+    #[error(
+        "sharing needs noise that leaves no precision: {missing_bits:.1} bits are missing; take a larger scale, declare fewer uses, or share a result with less noise"
+    )]
+    SharingPrecision {
+        /// Bits that the result would need more.
+        missing_bits: f64,
+    },
+    /// A ledger that does not belong here.
+    #[error("sharing ledger: {reason}; use the one that was saved last for this key")]
+    BadLedger {
+        /// What is wrong with it.
+        reason: &'static str,
     },
 
     // --- choose another device --------------------------------------------------------------

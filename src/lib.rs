@@ -7,8 +7,8 @@
 //! A ciphertext is a *batch* of vectors of `N/2` complex *slots*; every operation acts on all of them. Each product consumes a *level*
 //! and stands at a *scale* that the library tracks; values at one level can be added. Rotations and products need *evaluation keys*.
 //!
-//! A *circuit* is Rust code over [`circuit::Evaluator`], read three ways: [`circuit::Plan`] tells levels, keys and work,
-//! [`circuit::Clear`] the expected values, [`ckks::Evaluator`] runs it. [`ml`] has circuits for trained networks.
+//! A *circuit* is Rust code over [`circuit::Evaluator`], read four ways: [`circuit::Plan`] tells levels, keys and work,
+//! [`circuit::Clear`] the expected values, [`ckks::NoiseEstimator`] their error, [`ckks::Evaluator`] runs it. [`ml`] has circuits for trained networks.
 //!
 //! ```
 //! use ringlight::Device;
@@ -35,12 +35,12 @@
 //! # Safety
 //! Parameters are checked against the 2024 guidelines (ePrint 2024/463); what is not has `insecure` in its name. Secrets stay on the
 //! host, in types that have no upload, are wiped on drop and print as nothing. Unsafe code is denied. Errors come as [`Error`]; a panic
-//! means a broken invariant. **Decryptions that others see leak the key** (ePrint 2020/1533): a [`ckks::Decryptor`] is for the key
-//! owner. The code has not been audited.
+//! means a broken invariant. **Decryptions that others see leak the key** (ePrint 2020/1533): [`ckks::Decryptor::decrypt`] is for the key
+//! owner, [`ckks::Decryptor::decrypt_for_sharing`] for others. The code has not been audited.
 //!
 //! # Non-goals
 //! Exact integers (that is another scheme), hiding the circuit from the client, proving to the client that the server computed it,
-//! and control flow on encrypted data. Not yet there: bootstrapping, serialization, decryption for sharing.
+//! and control flow on encrypted data. Not yet there: bootstrapping, serialization.
 
 pub mod circuit;
 pub mod ckks;

@@ -9,7 +9,7 @@ use common::{Inputs, devices};
 use num_complex::Complex64;
 use ringlight::Result;
 use ringlight::circuit::{self, Plan};
-use ringlight::circuit::{Clear, DiagonalMatrix, Evaluator as _, Matrix, inner_sum};
+use ringlight::circuit::{Clear, DiagonalMatrix, Evaluator as _, LinearTransform, Matrix, inner_sum};
 use ringlight::ckks::{Decryptor, Encryption, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest};
 use ringlight::ckks::{Magnitude, NoiseEstimator, NoiseValue, Parameters, Precision};
 use ringlight::math::{Embedding, Seed};
@@ -33,6 +33,12 @@ fn operations<E: circuit::Evaluator>(
     let turned = eval.rotate_hoisted(a, &[1, 5, 0])?;
     let product = eval.mul(a, b)?;
     let low = eval.drop_to(a, Level(0))?;
+    let below = Level(top.0 - 1);
+    // Baby steps alone, and with giant steps after them: the diagonals 0 to 3, and every third.
+    let diagonals = |step: usize| (0..16).step_by(step).map(|k| (k, factor[0][16 * k..16 * (k + 1)].to_vec()));
+    let narrow = LinearTransform::with_baby_steps(16, diagonals(1).take(4), 4)?;
+    let wide = LinearTransform::with_baby_steps(16, diagonals(3), 4)?;
+    let [narrow, wide] = [eval.encode_transform(&narrow, top)?, eval.encode_transform(&wide, top)?];
     Ok(vec![
         ("rotated twice", eval.rotate(&eval.rotate(a, 1)?, 5)?),
         ("sum", eval.add(a, b)?),
@@ -53,11 +59,16 @@ fn operations<E: circuit::Evaluator>(
         ("known product", eval.dot_plain(&[(a, &one)])?),
         ("product with a constant", eval.dot_plain(&[(a, &constant)])?),
         ("known inner product", eval.dot_plain(&[(a, &plain), (b, &one), (&turned[0], &plain)])?),
+        ("transformed", eval.transform(a, &narrow)?),
+        ("transformed in two steps", eval.transform(a, &wide)?),
+        ("sum of products", eval.dot(&[(a, b), (b, b)], &[(a, 0.3), (b, -2.0)], below)?),
+        ("sum of multiples", eval.dot_scalars(&[(a, 0.3), (b, -2.0)], below)?),
+        ("times i", eval.mul_i(a)?),
         ("rotated", eval.rotate(a, 1)?),
         ("not rotated", eval.rotate(a, 0)?),
         ("conjugate", eval.conjugate(a)?),
         ("mixed", eval.combine(a, &weights)?),
-        ("dropped by one", eval.drop_to(a, Level(top.0 - 1))?),
+        ("dropped by one", eval.drop_to(a, below)?),
         ("rotated at the bottom", eval.rotate(&low, 1)?),
         ("sum of neighbours", inner_sum(eval, a, 8)?),
         ("hoisted", turned.into_iter().nth(1).unwrap()),
@@ -77,17 +88,19 @@ struct Bench {
 impl Bench {
     fn new(p: Parameters, kind: Encryption) -> Self {
         let mut keys = KeyGenerator::from_seed(&p, &Seed::from_bytes([6; 32]));
-        let request = KeyRequest::new().relinearization(true).rotations([1, 2, 3, 4, 5, 8, 12]).conjugation(true);
-        let evaluation = keys.evaluation_keys(&request).unwrap();
+        let mut inputs = Inputs::new(11);
+        let mut vectors = || (0..BATCH).map(|_| inputs.complex(p.slots())).collect();
+        let inputs: Vec<Vectors> = vec![vectors(), vectors(), vectors()];
+        let plan = Plan::new(p.slots());
+        let planned = plan.drop_to(&plan.input(BATCH), p.max_level()).unwrap();
+        operations(&plan, [&planned, &planned.clone()], &inputs[2], p.max_level()).unwrap();
+        let evaluation = keys.evaluation_keys(&KeyRequest::from(&plan.report())).unwrap();
         let encryptor = match kind {
             Encryption::SecretKey => keys.encryptor(),
             Encryption::PublicKey => {
                 Encryptor::with_public_key_and_seed(&p, keys.public_key(), &Seed::from_bytes([7; 32])).unwrap()
             }
         };
-        let mut inputs = Inputs::new(11);
-        let mut vectors = || (0..BATCH).map(|_| inputs.complex(p.slots())).collect();
-        let inputs = vec![vectors(), vectors(), vectors()];
         let eval = Evaluator::new(&p, &devices()[0], &evaluation).unwrap();
         Self { encryptor, kind, dec: keys.decryptor(), eval, inputs, p }
     }

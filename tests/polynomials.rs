@@ -5,11 +5,11 @@ mod common;
 
 use common::{Inputs, devices};
 use num_complex::Complex64;
-use ringlight::Error;
 use ringlight::circuit::{Basis, Clear, Evaluator as Circuit, Polynomial};
 use ringlight::ckks::{Evaluator, KeyGenerator, KeyRequest, Parameters};
 use ringlight::math::Seed;
 use ringlight::units::Level;
+use ringlight::{Device, Error};
 
 /// The definitions: the recurrence of the basis, term by term.
 fn by_definition(basis: Basis, coefficients: &[f64], u: f64) -> f64 {
@@ -92,7 +92,7 @@ fn relinearizations_are_few_and_zeros_cost_nothing() {
     };
     // Dense, odd, even.
     let counts = |degree: usize, cost: &mut dyn FnMut(usize, usize) -> usize| {
-        [cost(degree, 0), cost(degree - usize::from(degree % 2 == 0), 1), cost(degree - degree % 2, 2)]
+        [cost(degree, 0), cost(degree - usize::from(degree.is_multiple_of(2)), 1), cost(degree - degree % 2, 2)]
     };
     let mut relinearizations = |degree, kind| cost(degree, kind).relinearizations;
     for (degree, most) in [(3, [2, 2, 1]), (7, [4, 4, 3]), (15, [7, 7, 5]), (31, [10, 10, 8]), (63, [15, 14, 11])] {
@@ -206,4 +206,41 @@ fn encrypted_polynomials_agree_with_the_clear_reading_on_every_device() {
             }
         }
     }
+}
+
+#[test]
+fn sums_of_products_refuse_what_does_not_fit() {
+    let p = Parameters::builder().log_n(10).scale_bits(28).levels(3).insecure_build().unwrap();
+    let mut keys = KeyGenerator::from_seed(&p, &Seed::from_bytes([7; 32]));
+    let evaluation = keys.evaluation_keys(&KeyRequest::new().relinearization(true)).unwrap();
+    let eval = Evaluator::new(&p, &Device::cpu(), &evaluation).unwrap();
+    let mut load = |batch: usize| eval.load(&keys.encryptor().encrypt_real(&vec![vec![0.5]; batch]).unwrap()).unwrap();
+    let (a, pair, top, below) = (&load(1), &load(2), Level(3), Level(2));
+
+    // 0.5 * 0.5 + 3 * 0.5 - 0.25 * 0.5^2, the last from a lower level.
+    let square = eval.square(a).unwrap();
+    let got = eval.dot(&[], &[(a, 3.0), (&square, -0.25), (a, 0.0)], Level(1)).unwrap();
+    let value = keys.decryptor().decrypt_real(&got.to_host().unwrap()).unwrap()[0][0];
+    assert!((value - 1.4375).abs() < 1e-3, "{value}");
+    assert_eq!((got.level(), got.scale()), (Level(1), p.scale_at(Level(1)).unwrap()));
+
+    assert!(matches!(eval.dot(&[(a, a)], &[], top), Err(Error::LevelTooHigh { op: "dot", wanted: 4, .. })));
+    assert!(matches!(eval.dot(&[], &[(a, 1.0)], Level(u32::MAX)), Err(Error::LevelTooHigh { .. })));
+    assert!(matches!(eval.dot(&[], &[(&square, 1.0)], below), Err(Error::LevelTooHigh { op: "dot", wanted: 3, .. })));
+    assert!(matches!(Circuit::dot(&eval, &[(a, a)], &[], Level(1)), Err(Error::LevelMismatch { op: "dot", .. })));
+    let raised = eval.mul_scalar(a, 1.0, 1024.0).unwrap();
+    assert!(matches!(eval.dot(&[(a, &raised)], &[], below), Err(Error::ScaleMismatch { op: "dot", .. })));
+    let high = eval.mul_scalar(a, 1.0, a.scale()).unwrap();
+    assert!(matches!(eval.dot(&[], &[(&high, 1.0)], below), Err(Error::ScaleMismatch { op: "dot", .. })));
+    for bad in [f64::NAN, f64::NEG_INFINITY, 1e30] {
+        let refused = eval.dot(&[], &[(a, 1.0), (a, bad)], below);
+        assert!(matches!(refused, Err(Error::BadValue { index: 1, .. })), "{bad}");
+    }
+    let three = eval.multiply(a, a).unwrap();
+    assert!(matches!(eval.dot(&[], &[(&three, 1.0)], below), Err(Error::ComponentCount { op: "dot", .. })));
+    assert!(matches!(eval.dot(&[], &[(a, 0.0)], below), Err(Error::ShapeMismatch { op: "dot", .. })));
+    assert!(matches!(eval.dot(&[(a, a)], &[(pair, 1.0)], below), Err(Error::ShapeMismatch { op: "dot", .. })));
+    let none = Evaluator::new(&p, eval.device(), &keys.evaluation_keys(&KeyRequest::new()).unwrap()).unwrap();
+    assert!(matches!(none.dot(&[(a, a)], &[], below), Err(Error::MissingRelinearizationKey)));
+    none.dot(&[], &[(a, 1.0)], below).unwrap();
 }

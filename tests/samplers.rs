@@ -1,7 +1,7 @@
 //! The samplers against their exact distributions. Seeds are fixed; the thresholds are quantiles at a significance of 1e-9 on
 //! each side, so that a correct sampler fails for one seed in half a billion, and every statistic is also shown a sampler
 //! that is a little wrong, which it must refuse.
-#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test may panic")]
+#![expect(clippy::cast_possible_truncation, reason = "a test may panic")]
 
 use ringlight::math::{Csprng, Modulus, Seed};
 
@@ -58,11 +58,12 @@ fn ternary_values_are_equally_likely_and_follow_each_other_freely() {
     let pairs = draws.chunks_exact(2).map(|pair| 3 * index(pair[0]) + index(pair[1]));
     assert!(fits(&histogram(9, pairs), &[1.0 / 9.0; 9]));
     // One zero in a hundred turned into a one.
-    let spoilt = draws.iter().enumerate().map(|(i, &x)| index(if x == 0 && mix(i) % 100 == 0 { 1 } else { x }));
+    let spoilt =
+        draws.iter().enumerate().map(|(i, &x)| index(if x == 0 && mix(i).is_multiple_of(100) { 1 } else { x }));
     assert!(!fits(&histogram(3, spoilt), &[1.0 / 3.0; 3]));
     // One value in two hundred repeats the one before: the histogram cannot see it, the pairs do.
     let spoilt = draws.chunks_exact(2).enumerate().map(|(i, pair)| {
-        let second = if mix(i) % 100 == 0 { pair[0] } else { pair[1] };
+        let second = if mix(i).is_multiple_of(100) { pair[0] } else { pair[1] };
         3 * index(pair[0]) + index(second)
     });
     assert!(!fits(&histogram(9, spoilt), &[1.0 / 9.0; 9]));
@@ -96,7 +97,8 @@ fn residues_are_uniform_for_every_kind_of_modulus() {
             assert!(!fits(&histogram(BINS as usize, folded), &high), "{q}");
         }
         // One draw in a hundred with its low bit cleared.
-        let spoilt = draws.iter().enumerate().map(|(i, &x)| (if mix(i) % 100 == 0 { x & !1 } else { x } % 2) as usize);
+        let spoilt =
+            draws.iter().enumerate().map(|(i, &x)| (if mix(i).is_multiple_of(100) { x & !1 } else { x } % 2) as usize);
         assert!(!fits(&histogram(2, spoilt), &shares(q, 2)[1]), "{q}");
     }
 }
@@ -120,7 +122,7 @@ fn errors_have_the_discrete_gaussian_distribution() {
     assert!(fits(&bins(&draws), &gaussian(Csprng::SIGMA, EDGE)));
     // A deviation wrong by half a per cent, and a table that counts zero from both signs.
     assert!(!fits(&bins(&draws), &gaussian(1.005 * Csprng::SIGMA, EDGE)));
-    let doubled = draws.iter().enumerate().map(|(i, &x)| if x == 1 && mix(i) % 50 == 0 { 0 } else { x });
+    let doubled = draws.iter().enumerate().map(|(i, &x)| if x == 1 && mix(i).is_multiple_of(50) { 0 } else { x });
     assert!(!fits(&bins(&doubled.collect::<Vec<_>>()), &gaussian(Csprng::SIGMA, EDGE)));
 
     // Moments 1 to 4: a mean of COUNT powers is off by sqrt((m_2p - m_p^2) / COUNT).
@@ -161,7 +163,11 @@ fn streams_seeds_and_neighbours_are_independent() {
             assert!(correlation(&a[lag..], &a[..a.len() - lag]).abs() < Z, "kind {kind}, lag {lag}");
         }
         // One draw in fifty shared by both.
-        let mixed = others[0][kind].iter().zip(a).enumerate().map(|(i, (&o, &a))| if mix(i) % 50 == 0 { a } else { o });
+        let mixed = others[0][kind]
+            .iter()
+            .zip(a)
+            .enumerate()
+            .map(|(i, (&o, &a))| if mix(i).is_multiple_of(50) { a } else { o });
         assert!(correlation(a, &mixed.collect::<Vec<_>>()).abs() > Z, "kind {kind}");
     }
     // Kinds drawn from one generator share no bytes.

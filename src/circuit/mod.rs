@@ -1,25 +1,36 @@
-//! Circuits: written once over [`Evaluator`], read three ways.
+//! Circuits: written once over [`Evaluator`], read four ways.
 //!
 //! A circuit is ordinary Rust code over an [`Evaluator`]. [`Clear`] computes the expected values in the clear, [`Plan`]
-//! computes the levels, rotation keys and cost without any cryptography, and `ckks::Evaluator` runs it on ciphertexts.
+//! computes the levels, rotation keys and cost without any cryptography, `ckks::NoiseEstimator` predicts the noise, and
+//! `ckks::Evaluator` runs it on ciphertexts.
 //! There is no second implementation "for simulation".
 //!
 //! A *value* is a **batch** of vectors of `slots()` complex numbers, with the level it stands at. A value at level `l`
 //! can still be multiplied `l` times. Every operation that multiplies consumes one level and leaves the value at the
 //! scale that belongs to its new level, so that a circuit never names a scale.
 //!
+//! Building blocks: [`DiagonalMatrix`] for matrices, [`Polynomial`] for polynomials at the least depth, [`Approximation`] for
+//! functions to a stated error, [`Comparison`] and [`Extremum`] for two values.
+//!
 //! Non-goals: control flow on encrypted data, and anything that depends on a device or a scheme.
 
+mod approximation;
 mod clear;
+mod composite;
 mod dft;
+mod function;
+mod iteration;
 mod linear;
 mod plan;
 mod polynomial;
+mod remez;
 mod schedule;
 mod transform;
 
+pub use approximation::Approximation;
 pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
 pub use dft::{coefficients_from_slots, slots_from_coefficients};
+pub use function::{Comparison, Extremum};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
 pub use polynomial::{Basis, Polynomial};

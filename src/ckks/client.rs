@@ -171,11 +171,12 @@ impl Encryptor {
 
 /// Reads ciphertexts with the secret key.
 ///
-/// **The results are for the key owner.** A decryption that others see leaks the key (ePrint 2020/1533).
+/// **The results are for the key owner.** A decryption that others see leaks the key (ePrint 2020/1533), unless it comes from
+/// [`Self::decrypt_for_sharing`].
 #[derive(Debug)]
 pub struct Decryptor {
-    parameters: Parameters,
-    secret: Arc<SecretKey>,
+    pub(super) parameters: Parameters,
+    pub(super) secret: Arc<SecretKey>,
 }
 
 impl Decryptor {

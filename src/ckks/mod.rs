@@ -16,7 +16,7 @@
 //! of them, or as many as fit a limit ([`Evaluator::with_key_memory`]).
 //!
 //! *Security.* Decrypted values are approximations whose error depends on the secret. Decryptions that leave the key owner leak the key
-//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes.
+//! (Li and Micciancio, ePrint 2020/1533): [`Decryptor::decrypt`] is for the owner's eyes, [`Decryptor::decrypt_for_sharing`] for others'.
 //!
 //! # Source
 //! Cheon, Kim, Kim, Song, ePrint 2016/421; the RNS form, ePrint 2018/931.
@@ -34,6 +34,7 @@ mod precision;
 mod reading;
 mod request;
 mod security;
+mod sharing;
 mod transform;
 mod wire;
 
@@ -48,4 +49,5 @@ pub use parameters::{Builder, Parameters};
 pub use precision::{Bits, Precision};
 pub use request::KeyRequest;
 pub use security::{Security, SecurityEstimate};
+pub use sharing::{Shared, SharingBound, SharingLedger, SharingPolicy};
 pub use transform::DeviceTransform;

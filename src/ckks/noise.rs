@@ -173,7 +173,7 @@ impl NoiseValue {
         -(self.slot_deviation() * (2.0 * self.degree.ln()).sqrt()).log2()
     }
 
-    /// A bound on the root mean square error of the slots, to hand to others: from [`Self::worst_deviation`] with twice the
+    /// A bound on the root mean square error of the slots, for [`Self::sharing_bound`]: from [`Self::worst_deviation`] with twice the
     /// deviation, the margin that the prediction is tested to.
     pub fn error_bound(&self) -> f64 {
         2.0 * self.worst_deviation() * self.degree.sqrt() / self.scale

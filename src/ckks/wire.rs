@@ -142,7 +142,7 @@ impl Parameters {
     /// Reads a set and checks it like a built one: primes, chain, scales, special primes, and the security table.
     ///
     /// # Cost
-    /// Few bytes become tables of some `24 N` bytes a prime and `64 N` more, which count against the limits.
+    /// Few bytes become tables of some `20 N` bytes a prime and `40 N` more, which count against the limits.
     /// # Errors
     /// [`crate::Error::BadBytes`], also for a set outside the security table; [`crate::Error::Stream`].
     pub fn read_from(mut source: impl Read, limits: &Limits) -> Result<Self> {
@@ -193,7 +193,7 @@ fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Resu
         levels.push((LimbCount(limbs), read_scale(&mut reader, log_q)?));
     }
     reader.expect_left(0)?;
-    reader.charge("log_n", 64 * set.log_n.degree() as u64)?;
+    reader.charge("log_n", 40 * set.log_n.degree() as u64)?;
     let rlwe = set.build(&mut reader)?;
     let parameters = Parameters::from_parts(rlwe, levels, scale_bits, Level(max_level), bootstrapping);
     reader.made_under(parameters.fingerprint())?;

@@ -11,6 +11,7 @@ pub(crate) mod rows;
 mod sampling;
 mod sparse;
 mod tables;
+mod wide;
 
 pub use embedding::Embedding;
 pub use modulus::Modulus;
@@ -20,3 +21,4 @@ pub use rns::Extension;
 pub(crate) use rns::balanced_digits_to_f64;
 pub use sampling::{Csprng, Seed};
 pub use tables::{Prime, RingTables};
+pub use wide::WideGaussian;

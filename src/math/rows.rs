@@ -202,6 +202,16 @@ vectorized! {
         });
     }
 
+    /// `sums = sums + factor * values`.
+    fn add_multiples(sums: &'a mut [i64], factor: i64, values: &'a [i32]) {
+        sums.iter_mut().zip(values).for_each(|(s, v)| *s += factor * i64::from(*v));
+    }
+
+    /// `out = sums`, reduced.
+    fn finish_signed(r: Reducer, out: &'a mut [u32], sums: &'a [i64]) {
+        out.iter_mut().zip(sums).for_each(|(o, s)| *o = r.signed(*s));
+    }
+
     /// `out = floor(x q / 2^64)` for 64-bit draws `x`.
     fn scale_draws(q: u32, out: &'a mut [u32], draws: &'a [u64]) {
         let q = u64::from(q);

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::math::{Csprng, Prime, rows};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// A uniform ternary secret, in evaluation form over every prime.
@@ -73,6 +74,18 @@ impl SecretKey {
     pub(super) fn limb(&self, prime: usize) -> &[u32] {
         let n = self.parameters.tables().log_n().degree();
         &self.words[prime * n..(prime + 1) * n]
+    }
+
+    /// SHA-256 of a label and the secret: a key of its own for every label, from which the secret cannot be found.
+    pub(crate) fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
+        let mut hash = Sha256::new();
+        hash.update(label.len().to_le_bytes());
+        hash.update(label);
+        for words in self.words.chunks(1024) {
+            let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(words.iter().flat_map(|w| w.to_le_bytes()).collect());
+            hash.update(&*bytes);
+        }
+        Zeroizing::new(hash.finalize().into())
     }
 
     /// `s^2` in the form of [`Self::words`], for relinearization.

@@ -25,6 +25,19 @@ pub(super) struct EvalMod {
     arcsine: Option<Polynomial>,
 }
 
+/// How far the interpolated cosine is off in the end, relative to the largest message: its error is enlarged up to 4 times by each
+/// doubling.
+pub(super) fn cosine_error(settings: &Bootstrapping) -> f64 {
+    let turns = settings.half_width() / f64::from(settings.doublings).exp2();
+    let cosine = |w: f64| (2.0 * PI * turns * w).cos();
+    let coefficients = interpolate(cosine, settings.degree as usize);
+    let Ok(polynomial) = Polynomial::chebyshev(coefficients, -1.0, 1.0) else { return f64::INFINITY };
+    let count = 4 * (settings.degree + 1);
+    let points = (0..=count).map(|k| (PI * f64::from(k) / f64::from(count)).cos());
+    let error = points.map(|w| (polynomial.at(w) - cosine(w)).abs()).fold(0.0, f64::max);
+    error * f64::from(2 * settings.doublings + settings.ratio_bits).exp2() / (2.0 * PI)
+}
+
 impl EvalMod {
     pub(super) fn new(settings: &Bootstrapping, half_width: f64, amplitude: f64) -> Result<Self> {
         // The slope of the sine at 0 is 2 pi.
@@ -107,6 +120,24 @@ mod tests {
         assert_eq!(clear.level(&y), Level(20 - settings.eval_mod_levels()));
         let errors = y.vectors()[0].iter().zip(&points).map(|(y, (_, want))| (y / amplitude - want).norm() / small);
         errors.fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn the_cosine_s_error_falls_with_the_degree() {
+        let settings = Bootstrapping {
+            slots_to_coefficients: 3,
+            coefficients_to_slots: 3,
+            transform_bits: 58,
+            scale_bits: 59,
+            ratio_bits: 14,
+            range: 16,
+            degree: 56,
+            doublings: 2,
+            arcsine: 1,
+            secret: BootstrapSecret::Dense,
+        };
+        let error = |degree| cosine_error(&Bootstrapping { degree, ..settings });
+        assert!(error(56) < 2f64.powi(-27) && error(40) > 2f64.powi(-12), "{} {}", error(56), error(40));
     }
 
     #[test]

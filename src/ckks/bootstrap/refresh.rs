@@ -188,6 +188,30 @@ impl PreparedBootstrapper {
         self.slots_to_coefficients.iter().chain(&self.coefficients_to_slots).map(DeviceTransform::bytes).sum()
     }
 
+    /// As [`Self::refresh`], then once more on the error that it made, enlarged `2^bits` times, to take it away: nearly `bits` more bits of
+    /// precision, as far as the scale has them. A refresh must be good for more than `bits` bits.
+    ///
+    /// # Level and scale
+    /// One level below [`Self::refresh`].
+    /// # Cost
+    /// Two refreshes.
+    /// # Errors
+    /// As [`Self::refresh`]; [`Error::InvalidParameter`] for more than 40 bits.
+    /// # Source
+    /// Meta-BTS: Bae, Cheon, Cho, Kim, Kim, ePrint 2022/1167.
+    pub fn refresh_twice(&self, a: &Ciphertext, bits: u32) -> Result<Ciphertext> {
+        if bits > 40 {
+            return Err(Error::InvalidParameter { what: "bits", reason: format!("{bits}; at most 40") });
+        }
+        let (eval, input) = (&self.application, self.circuit.input_level());
+        let first = self.refresh(a)?;
+        let error = eval.sub(&eval.drop_to(a, input)?, &eval.drop_to(&first, input)?)?;
+        let enlarged = eval.mul_scalar(&error, f64::from(bits).exp2(), 1.0)?;
+        let second = self.refresh(&enlarged)?;
+        let correction = circuit::Evaluator::mul_scalar(eval, &second, (-f64::from(bits)).exp2())?;
+        eval.add(&eval.drop_to(&first, correction.level())?, &correction)
+    }
+
     /// The same values at [`Parameters::max_level`], for every vector of the batch. Slots must be of magnitude at most 1.
     ///
     /// # Level and scale

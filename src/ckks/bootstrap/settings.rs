@@ -1,5 +1,6 @@
 //! What a bootstrapping is made of.
 
+use super::eval_mod::cosine_error;
 use crate::error::{Error, Result};
 
 /// The secret under which a ciphertext's modulus is raised: its weight decides how often the message wraps around `q_0`.
@@ -91,6 +92,14 @@ impl Bootstrapping {
         }
         if ![1, 3, 5, 7].contains(&self.arcsine) {
             return bad(format!("an arcsine of degree {}; 1, 3, 5 and 7 are possible", self.arcsine));
+        }
+        let error = cosine_error(self);
+        if error > (-12f64).exp2() {
+            let (degree, range, doublings) = (self.degree, self.range, self.doublings);
+            let bits = -error.log2();
+            return bad(format!(
+                "degree {degree} leaves {bits:.0} bits for a range of {range} with {doublings} doublings"
+            ));
         }
         match self.secret {
             BootstrapSecret::Encapsulated { weight, special } if weight == 0 || special == 0 => {

@@ -92,7 +92,7 @@ impl Set {
     pub(crate) fn build(self, reader: &mut Reader<'_>) -> Result<Parameters> {
         // Four tables of roots a prime, and what making one takes.
         let (n, primes) = (self.log_n.degree() as u64, self.moduli.len() as u64);
-        reader.charge("moduli", 24 * n * primes)?;
+        reader.charge("moduli", 20 * n * primes)?;
         let tables = RingTables::new(self.log_n, &self.moduli)?;
         for (prime, root) in tables.primes().iter().zip(&self.roots) {
             if prime.psi() != *root {
