@@ -31,7 +31,7 @@ mod reading;
 mod request;
 mod security;
 mod transform;
-mod wire;
+pub mod wire;
 
 pub use crate::rlwe::wire::Limits;
 pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
