@@ -36,7 +36,7 @@ mod request;
 mod security;
 mod sharing;
 mod transform;
-mod wire;
+pub mod wire;
 
 pub use crate::rlwe::wire::Limits;
 pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
