@@ -8,7 +8,7 @@
 use clap::{Parser, ValueEnum};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use ringlight::ckks::{BootstrapSecret, Bootstrapper, Evaluator, KeyGenerator, Parameters, Precision};
+use ringlight::ckks::{Bootstrapper, Evaluator, KeyGenerator, Parameters, Precision};
 use ringlight::math::Seed;
 use ringlight::{Device, Error};
 use std::process::ExitCode;
@@ -96,11 +96,9 @@ fn refresh(options: &Options) -> Result<bool, Error> {
     // --- what a refresh takes is known before any key exists ----------------------------------
     let circuit = Bootstrapper::with_slots(&parameters, options.slots.unwrap_or(parameters.slots()))?;
     println!("refresh     {circuit}");
-    if let BootstrapSecret::Encapsulated { weight, .. } = circuit.settings().secret {
-        println!(
-            "assumption  an ephemeral secret of weight {weight} is safe under {:.0} bits of modulus; outside the table",
-            circuit.sparse_log_q().unwrap_or(f64::NAN)
-        );
+    match parameters.sparse_secret() {
+        Some(secret) => println!("assumption  {secret}"),
+        None => println!("assumption  none beyond the table's: no sparse secret anywhere"),
     }
     let (low, high) = circuit.plan()?;
     println!(

@@ -36,11 +36,6 @@ const EVALUATION: u32 = 1;
 /// Most levels of a chain.
 const MAX_LEVELS: u32 = 1024;
 
-/// The weakest sparse secrets that are read unasked.
-const SPARSE_WEIGHT: u32 = 32;
-const SPARSE_LOG_N: u32 = 15;
-const SPARSE_LOG_QP: f64 = 128.0;
-
 /// Fields before the rows of a plaintext and of a ciphertext.
 const PLAINTEXT_FIELDS: u64 = 24;
 const CIPHERTEXT_FIELDS: u64 = 32;
@@ -199,36 +194,16 @@ fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Resu
         let log_q: f64 = set.moduli[..limbs as usize].iter().map(|&q| f64::from(q).log2()).sum();
         levels.push((LimbCount(limbs), read_scale(&mut reader, log_q)?));
     }
-    if let (true, Some(Bootstrapping { secret: BootstrapSecret::Encapsulated { weight, special }, .. })) =
-        (secure, bootstrapping)
-    {
-        check_sparse(&reader, &set, weight, (levels[0].0, special))?;
-    }
     reader.expect_left(0)?;
     reader.charge("log_n", 40 * set.log_n.degree() as u64)?;
     let rlwe = set.build(&mut reader)?;
     let parameters = Parameters::from_parts(rlwe, levels, scale_bits, Level(max_level), bootstrapping);
+    if secure {
+        parameters.check_sparse_secret().map_err(|error| reader.bad("bootstrapping", error.to_string()))?;
+    }
     reader.made_under(parameters.fingerprint())?;
     reader.close()?;
     Ok(parameters)
-}
-
-/// Sparse secrets are outside the security table, and keys for one lead to the dense secret: a set from outside may
-/// have none that is sparser, in a smaller ring or under a larger modulus than those of the bootstrapping presets: 117
-/// bits at `N = 2^15`, 124 at `2^16`.
-fn check_sparse(reader: &Reader<'_>, set: &keys::Set, weight: u32, (base, special): (LimbCount, u32)) -> Result<()> {
-    let (base, chain, special) = (base.0 as usize, set.chain.0 as usize, special as usize);
-    let moduli = set.moduli[..base].iter().chain(&set.moduli[chain..chain + special]);
-    let log_qp: f64 = moduli.map(|&q| f64::from(q).log2()).sum();
-    if weight >= SPARSE_WEIGHT && set.log_n.get() >= SPARSE_LOG_N && log_qp <= SPARSE_LOG_QP {
-        return Ok(());
-    }
-    let reason = format!(
-        "a sparse secret of weight {weight} under 2^{log_qp:.1} at N = 2^{}, weaker than that of any preset; \
-         `insecure_read_from` reads it",
-        set.log_n.get()
-    );
-    Err(reader.bad("bootstrapping", reason))
 }
 
 /// A scale: a number from 1 up to the modulus.

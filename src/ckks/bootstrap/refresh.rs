@@ -84,16 +84,6 @@ impl Bootstrapper {
         &self.settings
     }
 
-    /// Bits of the modulus that the sparse secret lives under, if there is one.
-    pub fn sparse_log_q(&self) -> Option<f64> {
-        let shape = self.parameters.encapsulation()?;
-        let (rlwe, moduli) = (self.parameters.rlwe(), self.parameters.moduli());
-        let chain = rlwe.chain().0 as usize;
-        let special = &moduli[chain..chain + shape.special.0 as usize];
-        let primes = moduli[..shape.base.0 as usize].iter().chain(special);
-        Some(primes.map(|&q| f64::from(q).log2()).sum())
-    }
-
     /// See [`Bootstrapping::failure_log2`].
     pub fn failure_log2(&self) -> f64 {
         self.settings.failure_log2(self.parameters.log_n())
