@@ -140,7 +140,7 @@ fn refresh(options: &Options) -> Result<bool, Error> {
     let mut rng = ChaCha20Rng::from_seed(seed);
     let mut value = || (rng.next_u64() >> 11) as f64 / 52f64.exp2() - 1.0;
     let (mut worst, mut mean_error, mut best_time) = (f64::INFINITY, 0.0, f64::INFINITY);
-    let mut left = 0;
+    let (mut left, mut digest) = (0, String::new());
     for run in 0..options.runs {
         let one: Vec<f64> = (0..circuit.slots()).map(|_| value()).collect();
         let values: Vec<f64> = one.iter().copied().cycle().take(parameters.slots()).collect();
@@ -159,6 +159,7 @@ fn refresh(options: &Options) -> Result<bool, Error> {
         // The first run brings the keys to the device.
         println!("run {run:<8}{time:>8.2?}  level {}  {precision}", host.level().0);
         left = host.level().0 - circuit.input_level().0;
+        digest = host.digest();
         worst = worst.min(precision.min_bits);
         mean_error += (-precision.mean_bits).exp2() / f64::from(options.runs);
         best_time = best_time.min(time.as_secs_f64());
@@ -195,6 +196,7 @@ fn refresh(options: &Options) -> Result<bool, Error> {
                 "precision_bits_mean": mean,
                 "levels_left": left,
                 "ms": 1e3 * best_time,
+                "ciphertext_digest": digest,
                 "setup_ms": 1e3 * setup.as_secs_f64(),
                 "key_mib": mib(keys.bytes() as u64),
                 "rss_mib": rss,
