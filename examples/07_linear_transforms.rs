@@ -190,7 +190,7 @@ fn complex_diagonals() -> Result<(), Error> {
     let request = request.merge(&KeyRequest::from_plan(&each_rotation, parameters.max_level()));
     let eval = Evaluator::new(&parameters, &Device::auto(), &keys.evaluation_keys(&request)?)?;
     let values: Vec<Complex64> = (0..slots).map(complex).collect();
-    let x = eval.load(&keys.encryptor().encrypt_complex(&[values.clone()], parameters.max_level())?)?;
+    let x = eval.load(&keys.encryptor().encrypt_complex(std::slice::from_ref(&values), parameters.max_level())?)?;
     let want: Vec<Complex64> =
         (0..slots).map(|i| diagonals.iter().map(|(k, d)| d[i % 64] * values[(i + k) % slots]).sum()).collect();
     let measure = |y: &Ciphertext| Precision::of(&want, &keys.decryptor().decrypt(&y.to_host()?)?[0]);
@@ -257,7 +257,7 @@ fn homomorphic_dft() -> Result<(), Error> {
     // The transform reads its input in bit-reversed order, and leaves it so on the way back.
     let reversed = |k: usize| k.reverse_bits() >> (usize::BITS - slots.ilog2());
     let input: Vec<Complex64> = (0..slots).map(|k| coefficients[reversed(k)]).collect();
-    let x = eval.load(&keys.encryptor().encrypt_complex(&[input.clone()], top)?)?;
+    let x = eval.load(&keys.encryptor().encrypt_complex(std::slice::from_ref(&input), top)?)?;
     let decryptor = keys.decryptor();
     for (report, maps) in &factored {
         let z = chain(&eval, &x, maps)?;
