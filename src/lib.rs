@@ -40,7 +40,7 @@
 //!
 //! # Non-goals
 //! Exact integers (that is another scheme), hiding the circuit from the client, proving to the client that the server computed it,
-//! and control flow on encrypted data. Not yet there: bootstrapping, serialization.
+//! and control flow on encrypted data.
 
 pub mod circuit;
 pub mod ckks;

@@ -1,5 +1,5 @@
 //! Refreshing ciphertexts: against the values, on every device, in deep circuits, for batches, sparse slots and dense secrets.
-#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod common;
 

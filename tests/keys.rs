@@ -8,7 +8,9 @@ use num_complex::Complex64;
 use ringlight::Error;
 use ringlight::circuit::{self, Plan};
 use ringlight::ckks::{Ciphertext, Decryptor, Evaluator, KeyGenerator, KeyRequest, Parameters};
+use ringlight::device::Basis;
 use ringlight::math::Seed;
+use ringlight::ring::{Evaluation, Ring, RnsPoly};
 use ringlight::rlwe::{EvaluationKeys, KeyId, KeyStatistics};
 use ringlight::units::{GaloisElement, Level, LimbCount};
 
@@ -327,5 +329,35 @@ fn a_limit_below_the_largest_key_is_an_error_that_says_so() {
         // No keys need no memory.
         let none = keys.evaluation_keys(&KeyRequest::new()).unwrap();
         assert!(Evaluator::with_key_memory(&p, &device, &none, 0).is_ok());
+    }
+}
+
+#[test]
+fn what_is_left_to_a_seed_must_be_whole_polynomials() {
+    let p = parameters();
+    let seed = Seed::from_bytes([2; 32]);
+    let basis = |limbs: u32| Basis::new(0..limbs);
+    for device in devices() {
+        let ring = Ring::new(&device, p.rlwe().tables()).unwrap();
+        let upload = |limbs, batch, words: &[u32]| {
+            RnsPoly::<Evaluation>::upload_seeded(&ring, &basis(limbs), batch, words, &seed)
+        };
+        // All of it, half of it.
+        for given in [0, 1, 2] {
+            let got = upload(2, 3, &vec![7; given << 12]).unwrap().download().unwrap();
+            assert!(got[..given << 12].iter().all(|&word| word == 7));
+            assert!(got[given << 12..].chunks(1 << 11).all(|row| row.iter().any(|&word| word > 1 << 16)));
+        }
+        for (limbs, batch, words) in
+            [(2, 3, 3 << 12), (2, 3, 4 << 12), (2, 3, 1 << 11), (0, 3, 0), (0, 3, 1), (2, 0, 0)]
+        {
+            let refused = upload(limbs, batch, &vec![7; words]);
+            assert!(
+                matches!(refused, Err(Error::ShapeMismatch { op: "upload_seeded", .. })),
+                "{limbs} limbs, {batch} polynomials, {words} words: {refused:?}"
+            );
+        }
+        assert!(matches!(upload(2, 3, &[u32::MAX; 1 << 12]), Err(Error::BadValue { index: 0, .. })));
+        assert!(matches!(upload(99, 3, &[]), Err(Error::InvalidParameter { what: "basis", .. })));
     }
 }

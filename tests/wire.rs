@@ -232,6 +232,22 @@ fn presets_come_back_through_the_security_table() {
         // Built again, it is the same set; another is not.
         assert!(!read.is_same(&toy()));
     }
+    for secret in [BootstrapSecret::Encapsulated { weight: 32, special: 2 }, BootstrapSecret::Dense] {
+        let built = Parameters::builder().log_n(15).levels(4).scale_bits(45).bootstrapping(settings(secret));
+        let built = built.build().unwrap();
+        let bytes = written(|w| built.write_to(w));
+        let read = Parameters::read_from(bytes.as_slice(), &generous()).unwrap();
+        assert!(read.is_same(&built));
+        assert_eq!(read.bootstrapping(), built.bootstrapping());
+        // A sparser secret, or one under another special prime: keys for it would give the dense secret away.
+        if secret != BootstrapSecret::Dense {
+            let at = HEADER + after_primes(&built) + 12 + 36;
+            for (offset, value) in [(0, 31u32), (0, 1), (4, 3)] {
+                let weak = with(&bytes, at + offset, &value.to_le_bytes());
+                assert_eq!(field(Parameters::read_from(weak.as_slice(), &generous())), "bootstrapping");
+            }
+        }
+    }
     assert!(toy().is_same(&toy()));
     let bytes = written(|w| toy().write_to(w));
     assert_eq!(field(Parameters::read_from(bytes.as_slice(), &generous())), "security");
@@ -509,21 +525,26 @@ fn keys_for_low_levels_and_for_sparse_secrets_come_back() {
     }
 }
 
-/// A toy with levels for bootstrapping.
-fn refreshing(secret: BootstrapSecret) -> Parameters {
-    let settings = Bootstrapping {
+/// What a small bootstrapping is made of.
+fn settings(secret: BootstrapSecret) -> Bootstrapping {
+    Bootstrapping {
         slots_to_coefficients: 2,
         coefficients_to_slots: 2,
-        transform_bits: 56,
-        scale_bits: 56,
-        ratio_bits: 8,
+        transform_bits: 51,
+        scale_bits: 51,
+        ratio_bits: 12,
         range: 16,
-        degree: 30,
+        degree: 56,
         doublings: 2,
         arcsine: 1,
         secret,
-    };
-    Parameters::builder().log_n(10).levels(4).scale_bits(45).bootstrapping(settings).insecure_build().unwrap()
+    }
+}
+
+/// A toy with levels for bootstrapping.
+fn refreshing(secret: BootstrapSecret) -> Parameters {
+    let builder = Parameters::builder().log_n(10).levels(4).scale_bits(45);
+    builder.bootstrapping(settings(secret)).insecure_build().unwrap()
 }
 
 /// Payload offsets of a set with `primes` primes: what follows them.
@@ -585,9 +606,8 @@ fn forged_parameters_are_refused() {
         &[(at + 8, 128, "security"), (at + 8, u32::MAX, "security"), (at + 56, 1, "highest level")],
         &reread,
     );
-    let limbs = ["limbs of a level"; 4];
-    for (value, named) in [0, q.len() as u32, u32::MAX, 99].into_iter().zip(limbs) {
-        refuses(&bytes, &[(at + 60, value, named), (at + 72, value, named)], &reread);
+    for value in [0, u32::try_from(q.len()).unwrap(), u32::MAX, 99] {
+        refuses(&bytes, &[(at + 60, value, "limbs of a level"), (at + 72, value, "limbs of a level")], &reread);
     }
     refuses(&bytes, &[(at + 72, 2, "limbs of a level"), (at + 72, 4, "limbs of a level")], &reread);
     for scale in NOT_SCALES.into_iter().chain([2f64.powi(200)]) {

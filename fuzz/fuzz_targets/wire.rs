@@ -51,7 +51,7 @@ fn device() -> &'static Device {
     DEVICE.get_or_init(Device::cpu)
 }
 
-/// The first byte chooses an object and whether the others are all of its bytes, or the first of its payload.
+// The first byte chooses an object and whether the others are all of its bytes, or the first of its payload.
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, input)) = input.split_first() else { return };
     let world = world();

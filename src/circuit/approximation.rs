@@ -310,7 +310,13 @@ fn finite(name: &str, f: impl Fn(f64) -> f64, x: f64) -> Result<f64> {
 }
 
 /// The polynomial that agrees with `f` at the `degree + 1` Chebyshev points of the interval.
-fn interpolate(name: &str, f: impl Fn(f64) -> f64, low: f64, high: f64, degree: usize) -> Result<Polynomial> {
+pub(crate) fn interpolate(
+    name: &str,
+    f: impl Fn(f64) -> f64,
+    low: f64,
+    high: f64,
+    degree: usize,
+) -> Result<Polynomial> {
     let count = degree + 1;
     let cosines: Vec<f64> = (0..4 * count).map(|k| (PI * k as f64 / (2 * count) as f64).cos()).collect();
     let x = |k: usize| (low + high) / 2.0 + (high - low) / 2.0 * cosines[2 * k + 1];

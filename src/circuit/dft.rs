@@ -125,8 +125,7 @@ fn merged(slots: usize, stages: Vec<Diagonals>, levels: u32, gain: f64) -> Resul
 mod tests {
     use super::*;
     use crate::circuit::{Clear, Evaluator, Plan};
-    use crate::math::Embedding;
-    use crate::units::{Level, LogN};
+    use crate::units::Level;
 
     fn run(maps: &[LinearTransform], slots: usize, x: Vec<Complex64>) -> Vec<Complex64> {
         let clear = Clear::new(slots, Level(20));
@@ -139,15 +138,25 @@ mod tests {
         value.vectors()[0].clone()
     }
 
+    /// `sum_k (a_k + i a_(k + n)) zeta^(5^j k)`, from the formula.
+    fn slots_by_definition(coefficients: &[f64]) -> Vec<Complex64> {
+        let n = coefficients.len() / 2;
+        let powers = std::iter::successors(Some(1), |power| Some(power * 5 % (4 * n)));
+        let slot = |power: usize| -> Complex64 {
+            let zeta = |k: usize| Complex64::from_polar(1.0, 2.0 * PI * (power * k % (4 * n)) as f64 / (4 * n) as f64);
+            (0..n).map(|k| Complex64::new(coefficients[k], coefficients[k + n]) * zeta(k)).sum()
+        };
+        powers.take(n).map(slot).collect()
+    }
+
     #[test]
-    fn slots_are_those_of_the_embedding_for_every_number_of_levels() {
-        let log_n = LogN::new(10).unwrap();
-        let (slots, embedding) = (log_n.slots(), Embedding::new(log_n));
+    fn slots_are_those_of_the_definition_for_every_number_of_levels() {
+        let slots: usize = 512;
         let coefficients: Vec<f64> = (0..2 * slots).map(|k| (k as f64 * 0.37).sin()).collect();
         let reversed = |k: usize| k.reverse_bits() >> (usize::BITS - slots.ilog2());
         let c: Vec<_> =
             (0..slots).map(|k| Complex64::new(coefficients[reversed(k)], coefficients[reversed(k) + slots])).collect();
-        let want = embedding.to_slots(&coefficients);
+        let want = slots_by_definition(&coefficients);
         for levels in 1..=9 {
             let forward = slots_from_coefficients(slots, levels, 3.0).unwrap();
             for (got, want) in run(&forward, slots, c.clone()).iter().zip(&want) {

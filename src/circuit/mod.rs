@@ -28,6 +28,7 @@ mod schedule;
 mod transform;
 
 pub use approximation::Approximation;
+pub(crate) use approximation::interpolate;
 pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
 pub use dft::{coefficients_from_slots, slots_from_coefficients};
 pub use function::{Comparison, Extremum};

@@ -11,7 +11,8 @@
 //! ([`Evaluator::dot`]). The `q_i` have degrees below `m_i` and are divided in their turn, one level higher; the rest joins
 //! the sum as scalars. At depth `t` it may hold every `P_j` with `d(j) < t`, which is what keeps the depth at its optimum
 //! on the way to the highest coefficient; elsewhere it has at most `leaf` as its degree. `leaf` is chosen to make
-//! relinearizations fewest: one a sum with products, one a power. Only powers that occur are computed.
+//! relinearizations fewest: one a sum with products, one a power. Only powers that occur are computed. A power that is a factor
+//! lower down than where it was made is brought there once.
 //!
 //! # Source
 //! Paterson and Stockmeyer, SIAM J. Comput. 2(1), 1973; optimal depth: Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux,
@@ -79,12 +80,39 @@ impl Sum {
         Self { products, terms, constant: p[0] }
     }
 
-    /// Every power in it, into `powers`; the number of sums with products.
-    fn count(&self, powers: &mut BTreeSet<usize>) -> usize {
-        powers.extend(self.terms.iter().map(|(index, _)| *index));
-        powers.extend(self.products.iter().map(|(index, _)| *index));
-        let inner: usize = self.products.iter().map(|(_, sum)| sum.count(powers)).sum();
-        inner + usize::from(!self.products.is_empty())
+    /// Notes what the sum at `depth` needs.
+    fn survey(&self, depth: u32, survey: &mut Survey) {
+        survey.powers.extend(self.terms.iter().map(|(index, _)| *index));
+        for (index, quotient) in &self.products {
+            survey.powers.insert(*index);
+            survey.standing.insert((*index, depth - 1));
+            quotient.survey(depth - 1, survey);
+        }
+        *if self.products.is_empty() { &mut survey.rescales } else { &mut survey.relinearizations } += 1;
+    }
+}
+
+/// What schedules are compared by.
+#[derive(Debug, Default)]
+struct Survey {
+    /// Powers in products and terms.
+    powers: BTreeSet<usize>,
+    /// Powers and the depth at which they are factors.
+    standing: BTreeSet<(usize, u32)>,
+    /// Sums with products.
+    relinearizations: usize,
+    /// Sums of scalars alone.
+    rescales: usize,
+}
+
+impl Survey {
+    /// Relinearizations, and then rescalings: of sums without products, and of powers brought down.
+    fn cost(&mut self, factors: &BTreeMap<usize, (usize, usize)>) -> (usize, usize) {
+        for (&index, &(a, b)) in factors {
+            self.standing.extend([(a, depth_of(index) - 1), (b, depth_of(index) - 1)]);
+        }
+        let lowered = self.standing.iter().filter(|&&(index, depth)| depth > depth_of(index)).count();
+        (self.relinearizations + factors.len(), self.rescales + lowered)
     }
 }
 
@@ -117,7 +145,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule with the fewest relinearizations, then products, for polynomials that are not constant.
+    /// The schedule with the fewest relinearizations, and among those the fewest rescalings, for polynomials that are not constant.
     pub(super) fn new(basis: Basis, polynomials: &[&[f64]]) -> Self {
         let degree = polynomials.iter().map(|p| p.len() - 1).max().unwrap_or(1);
         // The best leaf is about the square root of the degree; twice that where every second power is missing.
@@ -127,10 +155,10 @@ impl Schedule {
                 (depth, Sum::new(basis, p.to_vec(), depth, leaf))
             };
             let sums: Vec<_> = polynomials.iter().map(sum).collect();
-            let mut powers = BTreeSet::new();
-            let count: usize = sums.iter().map(|(_, sum)| sum.count(&mut powers)).sum();
-            let factors = factors(basis, powers);
-            (count + factors.len(), Self { basis, sums, factors })
+            let mut survey = Survey::default();
+            sums.iter().for_each(|(depth, sum)| sum.survey(*depth, &mut survey));
+            let factors = factors(basis, std::mem::take(&mut survey.powers));
+            (survey.cost(&factors), Self { basis, sums, factors })
         });
         let best = candidates.min_by_key(|(cost, _)| *cost);
         best.map_or(Self { basis, sums: vec![], factors: BTreeMap::new() }, |(_, schedule)| schedule)

@@ -36,7 +36,7 @@ mod request;
 mod security;
 mod sharing;
 mod transform;
-mod wire;
+pub mod wire;
 
 pub use crate::rlwe::wire::Limits;
 pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
@@ -48,6 +48,6 @@ pub use noise::{Encryption, Magnitude, NoiseEstimator, NoisePlain, NoiseTransfor
 pub use parameters::{Builder, Parameters};
 pub use precision::{Bits, Precision};
 pub use request::KeyRequest;
-pub use security::{Security, SecurityEstimate};
+pub use security::{Security, SecurityEstimate, SparseSecret};
 pub use sharing::{Shared, SharingBound, SharingLedger, SharingPolicy};
 pub use transform::DeviceTransform;

@@ -2,7 +2,7 @@
 
 use super::bootstrap::{BootstrapSecret, Bootstrapping};
 use super::chain::{Chain, level_modulus};
-use super::security::{Security, SecurityEstimate};
+use super::security::{Security, SecurityEstimate, SparseSecret};
 use crate::error::{Error, Result};
 use crate::math::{Embedding, Modulus, RingTables, ntt_primes_below};
 use crate::rlwe;
@@ -97,6 +97,26 @@ impl Parameters {
                 let base = self.0.limbs_at[0];
                 Some(rlwe::Encapsulation { weight, base, special: LimbCount(special) })
             }
+        }
+    }
+
+    /// The sparse secret of bootstrapping and the modulus that it lives under, if there is one.
+    pub fn sparse_secret(&self) -> Option<SparseSecret> {
+        let shape = self.encapsulation()?;
+        let (moduli, chain) = (self.moduli(), self.rlwe().chain().0 as usize);
+        let primes =
+            moduli[..shape.base.0 as usize].iter().chain(moduli[chain..].iter().take(shape.special.0 as usize));
+        Some(SparseSecret::new(self.log_n(), shape.weight, primes.map(|&q| f64::from(q).log2()).sum()))
+    }
+
+    /// Refuses a sparse secret that is weaker than what the literature proposes.
+    pub(super) fn check_sparse_secret(&self) -> Result<()> {
+        match self.sparse_secret() {
+            Some(secret) if !secret.is_accepted() => {
+                let reason = format!("{secret}: at least weight 32, N = 2^15 and at most 128 bits are accepted");
+                Err(Error::InvalidParameter { what: "sparse secret", reason })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -322,7 +342,9 @@ impl Builder {
             return Err(last.unwrap_or(Error::InvalidParameter { what: "slots", reason }));
         };
         let log_n = self.ring_dimension(log_n)?;
-        self.assemble(log_n, self.security.max_log_qp(log_n).unwrap_or(0))
+        let parameters = self.assemble(log_n, self.security.max_log_qp(log_n).unwrap_or(0))?;
+        parameters.check_sparse_secret()?;
+        Ok(parameters)
     }
 
     /// As [`Self::build`] without the security table: **toy parameters for tests**, which protect nothing.

@@ -125,6 +125,59 @@ impl std::fmt::Display for SecurityEstimate {
     }
 }
 
+/// A sparse ternary secret outside the table: what is known of it, and what secure parameters accept.
+///
+/// `bits` is the lesser cost of two plain attacks, and an upper bound on its security, not an estimate of it: guessing a half of the
+/// secret and meeting in the middle, `1/2 log2(C(N, h) 2^h)`; or dropping all but `n` coefficients, hoping that every
+/// nonzero one is among them (`(n/N)^h`), and attacking dimension `n` by lattices as the table has it. Hybrid attacks combine them. That
+/// the weights and moduli accepted here keep 128 bits against those is the assumption of ePrint 2022/024, section 5.
+///
+/// # Source
+/// Dropping: Albrecht, ePrint 2017/047.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SparseSecret {
+    /// Nonzero coefficients.
+    pub weight: u32,
+    /// Bits of the modulus that it lives under.
+    pub log_q: f64,
+    /// Cost of the cheaper of two plain attacks.
+    pub bits: f64,
+    log_n: u32,
+}
+
+impl SparseSecret {
+    /// Accepted are those no sparser, in no smaller ring and under no larger modulus than what ePrint 2022/024 proposes.
+    const WEIGHT: u32 = 32;
+    const LOG_N: u32 = 15;
+    const LOG_Q: f64 = 128.0;
+
+    pub(super) fn new(log_n: LogN, weight: u32, log_q: f64) -> Self {
+        let (n, h) = (log_n.degree() as f64, f64::from(weight));
+        let choices: f64 = (0..weight).map(|k| ((n - f64::from(k)) / f64::from(k + 1)).log2()).sum();
+        let meeting = (choices + h) / 2.0;
+        let dropping = (LogN::MIN..=log_n.get()).filter_map(LogN::new).map(|kept| {
+            let hoping = h * f64::from(log_n.get() - kept.get());
+            hoping + SecurityEstimate::new(kept, log_q).bits
+        });
+        Self { weight, log_q, bits: dropping.fold(meeting, f64::min), log_n: log_n.get() }
+    }
+
+    /// Whether secure parameters may use it.
+    pub fn is_accepted(&self) -> bool {
+        self.weight >= Self::WEIGHT && self.log_n >= Self::LOG_N && self.log_q <= Self::LOG_Q
+    }
+}
+
+impl std::fmt::Display for SparseSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "an ephemeral secret of weight {} under {:.0} bits of modulus, outside the table; plain attacks on it cost 2^{:.0}",
+            self.weight, self.log_q, self.bits
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +225,23 @@ mod tests {
             "{text}"
         );
         assert!(at(16, 1696.0).to_string().contains("128-bit security"), "{}", at(16, 1696.0));
+    }
+
+    #[test]
+    fn sparse_secrets_are_accepted_by_weight_ring_and_modulus() {
+        let at = |log_n, weight, log_q| SparseSecret::new(LogN::new(log_n).unwrap(), weight, log_q);
+        for (log_n, weight, log_q, accepted) in [
+            (16, 32, 119.0, true),
+            (15, 32, 111.0, true),
+            (15, 31, 111.0, false),
+            (14, 64, 111.0, false),
+            (16, 32, 129.0, false),
+        ] {
+            assert_eq!(at(log_n, weight, log_q).is_accepted(), accepted);
+        }
+        // 1/2 log2(C(2^16, 32) 2^32) = 213; fewer coefficients or a larger modulus cost less.
+        assert!((at(16, 32, 60.0).bits - 213.1).abs() < 0.5, "{}", at(16, 32, 60.0));
+        assert!(at(16, 32, 119.0).bits > 180.0 && at(15, 32, 111.0).bits > 170.0);
+        assert!(at(16, 16, 119.0).bits < 120.0 && at(16, 32, 1700.0).bits < 140.0);
     }
 }

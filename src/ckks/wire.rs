@@ -139,7 +139,9 @@ impl Parameters {
         Ok(())
     }
 
-    /// Reads a set and checks it like a built one: primes, chain, scales, special primes, and the security table.
+    /// Reads a set and checks it like a built one: primes, chain, scales, special primes, and the security table. A
+    /// sparse secret for bootstrapping, which the table does not cover, must be at least as strong as those of the
+    /// presets.
     ///
     /// # Cost
     /// Few bytes become tables of some `20 N` bytes a prime and `40 N` more, which count against the limits.
@@ -196,6 +198,9 @@ fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Resu
     reader.charge("log_n", 40 * set.log_n.degree() as u64)?;
     let rlwe = set.build(&mut reader)?;
     let parameters = Parameters::from_parts(rlwe, levels, scale_bits, Level(max_level), bootstrapping);
+    if secure {
+        parameters.check_sparse_secret().map_err(|error| reader.bad("bootstrapping", error.to_string()))?;
+    }
     reader.made_under(parameters.fingerprint())?;
     reader.close()?;
     Ok(parameters)

@@ -49,14 +49,14 @@ impl<D: Domain> RnsPoly<D> {
     pub fn upload_seeded(ring: &Ring, basis: &Basis, batch: u32, words: &[u32], seed: &Seed) -> Result<Self> {
         let shape = Self::shape_of(ring, basis, batch, words)?;
         let row = Shape { batch: 1, ..shape }.words();
-        let given = u32::try_from(words.len() / row).unwrap_or(u32::MAX);
-        if !words.len().is_multiple_of(row) || given >= batch {
+        let given = words.len().checked_div(row).and_then(|polys| u32::try_from(polys).ok());
+        let Some(given) = given.filter(|&polys| polys < batch && words.len().is_multiple_of(row)) else {
             return Err(Error::ShapeMismatch {
                 op: "upload_seeded",
                 expected: format!("whole polynomials of {row} words, fewer than {batch}"),
                 got: format!("{} words", words.len()),
             });
-        }
+        };
         let view = ring.device().upload_head(shape, words)?.view();
         let dst = view.polys(given, batch - given)?;
         ring.record(Op::Uniform { dst, seed: *seed.expose(), basis: basis.clone() })?;

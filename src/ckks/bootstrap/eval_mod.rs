@@ -1,7 +1,7 @@
 //! Reduction modulo 1 by a sine: a circuit without cryptography.
 
 use super::settings::Bootstrapping;
-use crate::circuit::{Evaluator, Polynomial};
+use crate::circuit::{Evaluator, Polynomial, interpolate};
 use crate::error::Result;
 use std::f64::consts::PI;
 
@@ -30,8 +30,9 @@ pub(super) struct EvalMod {
 pub(super) fn cosine_error(settings: &Bootstrapping) -> f64 {
     let turns = settings.half_width() / f64::from(settings.doublings).exp2();
     let cosine = |w: f64| (2.0 * PI * turns * w).cos();
-    let coefficients = interpolate(cosine, settings.degree as usize);
-    let Ok(polynomial) = Polynomial::chebyshev(coefficients, -1.0, 1.0) else { return f64::INFINITY };
+    let Ok(polynomial) = interpolate("cosine", cosine, -1.0, 1.0, settings.degree as usize) else {
+        return f64::INFINITY;
+    };
     let count = 4 * (settings.degree + 1);
     let points = (0..=count).map(|k| (PI * f64::from(k) / f64::from(count)).cos());
     let error = points.map(|w| (polynomial.at(w) - cosine(w)).abs()).fold(0.0, f64::max);
@@ -50,12 +51,10 @@ impl EvalMod {
         let steps = f64::from(settings.doublings).exp2();
         let first = last.powf(1.0 / steps);
         let cosine = |w: f64| first * (2.0 * PI * half_width * w / steps).cos();
-        let mut coefficients = interpolate(cosine, settings.degree as usize);
-        coefficients.iter_mut().skip(1).step_by(2).for_each(|odd| *odd = 0.0);
         let squares = (1..=settings.doublings).map(|k| first.powf(f64::from(k).exp2()));
         Ok(Self {
             shift: -0.25 / half_width,
-            cosine: Polynomial::chebyshev(coefficients, -1.0, 1.0)?,
+            cosine: interpolate("cosine", cosine, -1.0, 1.0, settings.degree as usize)?,
             squares: squares.collect(),
             arcsine,
         })
@@ -72,18 +71,6 @@ impl EvalMod {
             None => Ok(y),
         }
     }
-}
-
-/// Coefficients in the Chebyshev basis of the interpolation of `f` at the zeros of `T_(degree + 1)`.
-fn interpolate(f: impl Fn(f64) -> f64, degree: usize) -> Vec<f64> {
-    let count = degree + 1;
-    let angle = |k: usize| PI * (k as f64 + 0.5) / count as f64;
-    let values: Vec<f64> = (0..count).map(|k| f(angle(k).cos())).collect();
-    let coefficient = |j: usize| {
-        let sum: f64 = values.iter().enumerate().map(|(k, value)| value * (j as f64 * angle(k)).cos()).sum();
-        sum * if j == 0 { 1.0 } else { 2.0 } / count as f64
-    };
-    (0..count).map(coefficient).collect()
 }
 
 /// `height` times the Taylor series of the arcsine up to `degree`.

@@ -79,6 +79,16 @@ impl Bootstrapper {
         &self.parameters
     }
 
+    /// How it refreshes.
+    pub fn settings(&self) -> &Bootstrapping {
+        &self.settings
+    }
+
+    /// See [`Bootstrapping::failure_log2`].
+    pub fn failure_log2(&self) -> f64 {
+        self.settings.failure_log2(self.parameters.log_n())
+    }
+
     /// The period of the vectors.
     pub fn slots(&self) -> usize {
         self.slots
@@ -153,6 +163,31 @@ impl Bootstrapper {
         // z - conj z = 2i Im z; the sine is odd, so that i times it is the imaginary part's contribution, negated.
         let imaginary = self.eval_mod.evaluate(eval, &eval.mul_i(&eval.sub(&z, &conjugate)?)?)?;
         eval.sub(&real, &eval.mul_i(&imaginary)?)
+    }
+}
+
+impl std::fmt::Display for Bootstrapper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let s = &self.settings;
+        write!(
+            f,
+            "{} slots from level {} to {}, {} left; CoeffToSlot {} levels, EvalMod {} (range {}, degree {}, {} doublings), ",
+            self.slots,
+            self.input_level().0,
+            self.parameters.max_level().0,
+            self.levels_left(),
+            s.coefficients_to_slots,
+            s.eval_mod_levels(),
+            s.range,
+            s.degree,
+            s.doublings
+        )?;
+        let failure = self.failure_log2();
+        if failure == f64::NEG_INFINITY {
+            f.write_str("never fails")
+        } else {
+            write!(f, "fails with probability below 2^{failure:.0}")
+        }
     }
 }
 

@@ -11,10 +11,10 @@
 //! | 8 | 8 | bytes of the payload |
 //! | 16 | 32 | fingerprint of the parameters |
 //!
-//! The payloads of keys are described in [`keys`], the others by the schemes. A *row* is the `N` residues of one
-//! polynomial modulo one prime, a `u32` each, in evaluation form; a *half* is the second half of an encryption: rows,
-//! or the 32 bytes of a seed. What was written from a seed stays a seed, so that an object has one encoding: what is
-//! read and written again is the same bytes.
+//! The payloads of keys are described in [`keys`], the others by the schemes (`ckks::wire`). A *row* is the `N`
+//! residues of one polynomial modulo one prime, a `u32` each, in evaluation form; a *half* is the second half of an
+//! encryption: rows, or the 32 bytes of a seed. What was written from a seed stays a seed, so that an object has one
+//! encoding: what is read and written again is the same bytes.
 //!
 //! The layout is our own: it is nothing but counts and words, and a general format would allocate by its own counts
 //! before ours are checked.
