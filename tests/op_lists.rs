@@ -7,8 +7,9 @@
 mod common;
 
 use common::devices;
+use num_complex::Complex64;
 use ringlight::Device;
-use ringlight::circuit::{self, Matrix};
+use ringlight::circuit::{self, LinearTransform, Matrix};
 use ringlight::ckks::{Ciphertext, Encoder, Evaluator, KeyGenerator, KeyRequest, Parameters};
 use ringlight::device::OpLog;
 use ringlight::math::Seed;
@@ -131,4 +132,39 @@ fn a_batch_runs_no_more_operations_than_one_vector() {
         ops.into_iter().map(|op| op.split(' ').next().unwrap().to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(1), names(8));
+}
+
+/// Double hoisting: one decomposition for the baby steps, which are never divided by `P`; a giant step divides one polynomial.
+#[test]
+fn a_linear_transform_runs_these_operations() {
+    let diagonal = |x: f64| vec![Complex64::new(x, -x); 8];
+    let map =
+        LinearTransform::with_baby_steps(8, [0, 1, 4, 5].map(|k| (k, diagonal(0.1 * k as f64 + 0.3))), 2).unwrap();
+    assert_eq!(map.rotations(), [1, 4]);
+    for device in devices() {
+        let recorded = Recorded::new(&device, 1);
+        let map = circuit::Evaluator::encode_transform(&recorded.eval, &map, Level(3)).unwrap();
+        recorded.eval.device().flush().unwrap();
+        recorded.log.take();
+        let want = [
+            "mul_scalar 2x5 <- 2x5",                // P times the ciphertext
+            "zero 2x2",                             // which is zero modulo P
+            "ntt_inverse 1x5 <- 1x5",               // the decomposition
+            "decompose 3x7 <- 1x5, 1x5",            //
+            "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7", // the baby step
+            "add 1x5 <- 1x5, 1x5",                  //
+            "automorphism 2x7 <- 2x7",              //
+            "gadget_dot 2x7 <- 2x7, 2x7, 2x7",      // diagonals 4 and 5
+            "mod_down 1x5 <- 1x7",                  // the giant step
+            "ntt_inverse 1x5 <- 1x5",               //
+            "decompose 3x7 <- 1x5, 1x5",            //
+            "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7", //
+            "add 1x7 <- 1x7, 1x7",                  //
+            "automorphism 2x7 <- 2x7",              //
+            "gadget_dot 2x7 <- 2x7, 2x7, 2x7",      // diagonals 0 and 1
+            "add 2x7 <- 2x7, 2x7",                  //
+            "mod_down 2x4 <- 2x7",                  // by P and the level at once
+        ];
+        recorded.expect("transform", &want, |eval| eval.transform(&recorded.a, &map));
+    }
 }
