@@ -80,12 +80,16 @@ impl Bootstrapping {
                 self.slots_to_coefficients
             ));
         }
-        if scale_bits + 2 > self.scale_bits || !(2..=self.scale_bits - 20).contains(&self.ratio_bits) {
-            let q_0 = self.scale_bits;
+        // Before any arithmetic on them: settings come from outside too.
+        if !(40..=59).contains(&self.scale_bits) || !matches!(self.transform_bits, 26..=30 | 40..=59) {
+            let (scale, transform) = (self.scale_bits, self.transform_bits);
             return bad(format!(
-                "a scale of {scale_bits} bits and a ratio of {} beside a q_0 of {q_0}",
-                self.ratio_bits
+                "moduli of {scale} bits for EvalMod (40 to 59) and {transform} for CoeffToSlot (26 to 30 or 40 to 59)"
             ));
+        }
+        if scale_bits + 2 > self.scale_bits || !(2..=self.scale_bits - 20).contains(&self.ratio_bits) {
+            let (ratio, q_0) = (self.ratio_bits, self.scale_bits);
+            return bad(format!("a scale of {scale_bits} bits and a ratio of {ratio} beside a q_0 of {q_0}"));
         }
         if !(1..=1 << 12).contains(&self.range) || !(2..=1023).contains(&self.degree) || self.doublings > 12 {
             return bad(format!("range {}, degree {}, {} doublings", self.range, self.degree, self.doublings));
