@@ -326,15 +326,17 @@ fn what_cannot_be_is_a_typed_error() {
         let refused = Approximation::step(1.0, margin, 0.1);
         assert!(matches!(refused, Err(Error::InvalidParameter { what: "margin", .. })), "{margin}");
     }
-    let pole = Approximation::fit("1/x", f64::recip, 0.0, 1.0, 0.1);
-    assert!(matches!(pole, Err(Error::InvalidParameter { what: "function", .. })), "{pole:?}");
+    for low in [0.0, -1.0] {
+        let pole = Approximation::fit("1/x", f64::recip, low, 1.0, 0.1);
+        assert!(matches!(pole, Err(Error::InvalidParameter { what: "function", .. })), "{low}: {pole:?}");
+    }
     let negative = Approximation::sqrt(-1.0, 1.0, 0.1);
     assert!(matches!(negative, Err(Error::InvalidParameter { what: "function", .. })), "{negative:?}");
     // Out of reach: the best that was found is said, and is larger.
     let unreached = [
         Approximation::sqrt(0.0, 1.0, 1e-6),
         Approximation::fit("|x|", f64::abs, -1.0, 1.0, 1e-6),
-        Approximation::fit("1/x", f64::recip, -1.0, 1.0, 0.1),
+        Approximation::fit("1/x", f64::recip, -1.0, 1.5, 0.1),
         Approximation::exp(0.0, 1.0, 1e-18),
         Approximation::reciprocal_goldschmidt(1e-12, 1.0, 1e-6),
         Approximation::sign(1.0, 0.1, 1e-15),

@@ -318,7 +318,10 @@ pub(crate) fn interpolate(
     degree: usize,
 ) -> Result<Polynomial> {
     let count = degree + 1;
-    let cosines: Vec<f64> = (0..4 * count).map(|k| (PI * k as f64 / (2 * count) as f64).cos()).collect();
+    // As sines of angles that come in pairs of either sign: the nodes then are symmetric to the last bit, and so are the values of an even or
+    // odd function, so that the coefficients it should not have are rounding alone, however steep the function.
+    let angle = |k: usize| PI * (count as f64 - k.min(4 * count - k) as f64) / (2 * count) as f64;
+    let cosines: Vec<f64> = (0..4 * count).map(|k| angle(k).sin()).collect();
     let x = |k: usize| (low + high) / 2.0 + (high - low) / 2.0 * cosines[2 * k + 1];
     let values = (0..count).map(|k| finite(name, &f, x(k))).collect::<Result<Vec<_>>>()?;
     let coefficient = |j: usize| {

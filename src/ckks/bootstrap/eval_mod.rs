@@ -88,7 +88,7 @@ fn arcsine(degree: usize, height: f64) -> Result<Polynomial> {
 mod tests {
     use super::*;
     use crate::circuit::Clear;
-    use crate::ckks::BootstrapSecret;
+    use crate::ckks::{BootstrapSecret, Parameters};
     use crate::units::Level;
     use num_complex::Complex64;
 
@@ -125,6 +125,24 @@ mod tests {
         };
         let error = |degree| cosine_error(&Bootstrapping { degree, ..settings });
         assert!(error(56) < 2f64.powi(-27) && error(40) > 2f64.powi(-12), "{} {}", error(56), error(40));
+    }
+
+    /// Odd coefficients that are rounding instead of zero would cost products and relinearizations.
+    #[test]
+    fn the_cosine_s_odd_coefficients_are_exactly_zero() {
+        for parameters in [
+            Parameters::bootstrap_n15(),
+            Parameters::bootstrap_n16(),
+            Parameters::bootstrap_n16_dense(),
+            Parameters::insecure_bootstrap(),
+        ] {
+            let settings = *parameters.unwrap().bootstrapping().unwrap();
+            let circuit = EvalMod::new(&settings, settings.half_width(), 1.3).unwrap();
+            let coefficients = circuit.cosine.coefficients();
+            // The last even ones may be too small to count.
+            assert!(coefficients.len() > settings.degree as usize - 4);
+            assert!(coefficients.iter().skip(1).step_by(2).all(|&c| c == 0.0), "{coefficients:?}");
+        }
     }
 
     #[test]
