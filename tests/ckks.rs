@@ -605,7 +605,7 @@ fn missing_keys_are_named() {
 #[test]
 fn other_parameters_and_other_devices_are_named() {
     let client = Client::toy();
-    let stranger = Client::new(Parameters::builder().log_n(11).levels(2).insecure_build().unwrap());
+    let stranger = Client::new(Parameters::builder().log_n(11).scale_bits(29).levels(3).insecure_build().unwrap());
     let here = client.server(&Device::cpu());
     let x = vec![vec![Complex64::ONE; 4]];
     let top = client.p.max_level();

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ring::{Coefficient, Evaluation, Ring, RnsPoly};
 use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeyStatistics, KeySwitcher};
 use crate::units::{GaloisElement, Level, Shape};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Computes on ciphertexts with evaluation keys. Holds nothing secret.
 ///
@@ -20,6 +20,8 @@ pub struct Evaluator {
     pub(super) parameters: Parameters,
     encoder: Encoder,
     pub(super) keys: Arc<KeySwitcher>,
+    /// `X^(N/2)`, the number i in every slot.
+    monomial: Arc<OnceLock<RnsPoly<Evaluation>>>,
 }
 
 /// A batch of encoded vectors on a device: weights, masks, biases. Not for secrets.
@@ -98,13 +100,15 @@ impl Evaluator {
             parameters: parameters.clone(),
             encoder: Encoder::new(parameters),
             keys: Arc::new(KeySwitcher::with_key_memory(&ring, keys, bytes)?),
+            monomial: Arc::default(),
         })
     }
 
     /// The same keys on the same device, where levels have other scales.
     pub(super) fn with_parameters(&self, parameters: &Parameters) -> Self {
         let encoder = Encoder::new(parameters);
-        Self { parameters: parameters.clone(), encoder, keys: Arc::clone(&self.keys) }
+        let (keys, monomial) = (Arc::clone(&self.keys), Arc::clone(&self.monomial));
+        Self { parameters: parameters.clone(), encoder, keys, monomial }
     }
 
     /// The parameters.
@@ -398,16 +402,27 @@ impl Evaluator {
     /// Both stay.
     /// # Noise
     /// Stays.
+    /// # Cost
+    /// One product of polynomials; the first call brings the monomial to the device.
     /// # Errors
     /// [`Error::ParameterMismatch`], [`Error::DeviceMismatch`].
     pub fn mul_i(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.mine("mul_i", a)?;
-        let ring = self.keys.ring();
+        if self.monomial.get().is_none() {
+            // Two threads may both make it; one of the two equal polynomials stays.
+            let _ = self.monomial.set(self.new_monomial()?);
+        }
+        let factor = self.monomial.get().expect("just set").truncate(a.limbs())?;
+        Ok(Ciphertext { poly: a.poly.mul(&factor)?, ..a.clone() })
+    }
+
+    /// `X^(N/2)` over the whole chain.
+    fn new_monomial(&self) -> Result<RnsPoly<Evaluation>> {
+        let (ring, rlwe) = (self.keys.ring(), self.parameters.rlwe());
         let mut monomial = vec![0; ring.log_n().degree()];
         monomial[ring.log_n().slots()] = 1;
-        let words = monomial.repeat(a.limbs().0 as usize);
-        let factor = RnsPoly::<Coefficient>::upload(ring, a.poly.basis(), 1, &words)?.into_evaluation()?;
-        Ok(Ciphertext { poly: a.poly.mul(&factor)?, ..a.clone() })
+        let words = monomial.repeat(rlwe.chain().0 as usize);
+        RnsPoly::<Coefficient>::upload(ring, &rlwe.basis(rlwe.chain()), 1, &words)?.into_evaluation()
     }
 
     /// `a * x` in every slot, the factor encoded at `scale`, without rescaling.

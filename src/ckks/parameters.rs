@@ -109,11 +109,27 @@ impl Parameters {
         Some(SparseSecret::new(self.log_n(), shape.weight, primes.map(|&q| f64::from(q).log2()).sum()))
     }
 
+    /// Refuses a sparse secret that cannot be, or whose key would drown the message.
+    fn check_encapsulation(&self) -> Result<()> {
+        let Some(shape) = self.encapsulation() else { return Ok(()) };
+        let (moduli, chain) = (self.moduli(), self.rlwe().chain().0 as usize);
+        let (weight, special) = (shape.weight as usize, shape.special.0 as usize);
+        let bits = |list: &[u32]| list.iter().map(|&q| f64::from(q).log2()).sum::<f64>();
+        let (base, there) = (bits(&moduli[..shape.base.0 as usize]), moduli.len() - chain);
+        if weight <= self.log_n().degree() && special <= there && bits(&moduli[chain..chain + special]) + 4.0 >= base {
+            return Ok(());
+        }
+        let n = self.log_n().get();
+        let reason =
+            format!("weight {weight} at N = 2^{n}, {special} of {there} special primes for a q_0 of {base:.0} bits");
+        Err(Error::InvalidParameter { what: "sparse secret", reason })
+    }
+
     /// Refuses a sparse secret that is weaker than what the literature proposes.
     pub(super) fn check_sparse_secret(&self) -> Result<()> {
         match self.sparse_secret() {
             Some(secret) if !secret.is_accepted() => {
-                let reason = format!("{secret}: at least weight 32, N = 2^15 and at most 128 bits are accepted");
+                let reason = format!("{secret}: at least weight 32, N = 2^15 and at most 120 bits are accepted");
                 Err(Error::InvalidParameter { what: "sparse secret", reason })
             }
             _ => Ok(()),
@@ -270,7 +286,8 @@ impl std::fmt::Display for Parameters {
             self.0.rlwe.special().0,
             self.0.rlwe.digits(self.0.rlwe.chain()).len(),
             self.security_estimate(),
-        )
+        )?;
+        self.sparse_secret().map_or(Ok(()), |secret| write!(f, "; bootstrapping: {secret}"))
     }
 }
 
@@ -413,7 +430,9 @@ impl Builder {
         let tables = Arc::new(RingTables::new(log_n, &moduli)?);
         let rlwe = rlwe::Parameters::new(tables, LimbCount(limbs), size)?;
         let levels = chain.limbs_at.into_iter().zip(chain.scale_at);
-        Ok(Parameters::from_parts(rlwe, levels, self.scale_bits, Level(self.levels), self.bootstrapping))
+        let parameters = Parameters::from_parts(rlwe, levels, self.scale_bits, Level(self.levels), self.bootstrapping);
+        parameters.check_encapsulation()?;
+        Ok(parameters)
     }
 }
 

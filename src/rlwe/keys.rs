@@ -151,7 +151,12 @@ impl EvaluationKeys {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a weight above `N`, or more limbs than there are.
-    pub fn with_encapsulation(mut self, secret: &SecretKey, shape: Encapsulation, rng: &mut Csprng) -> Result<Self> {
+    pub(crate) fn with_encapsulation(
+        mut self,
+        secret: &SecretKey,
+        shape: Encapsulation,
+        rng: &mut Csprng,
+    ) -> Result<Self> {
         let sparse = SecretKey::generate_sparse(&self.parameters, shape.weight, rng)?;
         let (small, large) = (shape.inward(&self.parameters)?, shape.outward(&self.parameters));
         let inward = SwitchingKey::generate(&sparse, secret.words(), &small, rng);

@@ -68,6 +68,10 @@ impl KeySwitcher {
         encapsulation: Option<Encapsulation>,
     ) -> Result<RnsPoly<Evaluation>> {
         let (parameters, batch) = (self.parameters(), pairs.batch() / 2);
+        if !pairs.batch().is_multiple_of(2) {
+            let (expected, got) = ("pairs of polynomials".into(), format!("{} polynomials", pairs.batch()));
+            return Err(Error::ShapeMismatch { op: "raise_modulus", expected, got });
+        }
         let chain = parameters.basis(limbs);
         let Some(shape) = encapsulation else {
             return pairs.clone().into_coefficient()?.extend(&chain)?.into_evaluation();

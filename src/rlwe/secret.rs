@@ -40,7 +40,7 @@ impl SecretKey {
     /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) unless `1 <= weight <= N`.
     /// # Source
     /// Sparse secrets encapsulated in dense ones: Bossuat, Troncoso-Pastoriza, Hubaux, ePrint 2022/024.
-    pub fn generate_sparse(parameters: &Parameters, weight: u32, rng: &mut Csprng) -> Result<Self> {
+    pub(crate) fn generate_sparse(parameters: &Parameters, weight: u32, rng: &mut Csprng) -> Result<Self> {
         let mut coefficients = Zeroizing::new(vec![0; parameters.tables().log_n().degree()]);
         rng.sparse_ternary(weight, &mut coefficients)?;
         Ok(Self::from_coefficients(parameters, &coefficients))

@@ -4,22 +4,23 @@ use super::settings::{BootstrapSecret, Bootstrapping};
 use crate::units::LogN;
 
 impl Bootstrapping {
-    /// Base-two logarithm of a bound on the probability that one refresh fails: that some coefficient wraps around `q_0` more than
-    /// `K` times. Minus infinity where that is impossible.
+    /// Base-two logarithm of a bound on the probability that the refresh of one vector fails: that some coefficient wraps around `q_0` more
+    /// than `K` times. Minus infinity where that is impossible. A batch of `B` vectors fails `B` times as often at most. Slots of
+    /// magnitude above 1 are outside of it.
     ///
     /// The wraps of one coefficient are half the sum of `h + 1` numbers uniform in [-1, 1], `h` the weight of the secret that the modulus
     /// is raised under. Chernoff: `P(|sum| / 2 >= x) <= 2 min_t e^(-t x) (sinh(t/2) / (t/2))^(h + 1)` with `x = K + 1/2`, times the `N`
-    /// coefficients. A dense secret's `h` is taken eight standard deviations above its mean `2N/3`, which it exceeds with probability below `2^-50`:
-    /// the bound is never better than that.
+    /// coefficients. A dense secret's `h` is taken eight standard deviations above its mean `2N/3`, which a key exceeds with probability below
+    /// `2^-50`; both probabilities are added.
     pub fn failure_log2(&self, log_n: LogN) -> f64 {
         let n = log_n.degree() as f64;
-        let (weight, certain) = match self.secret {
-            BootstrapSecret::Encapsulated { weight, .. } => (f64::from(weight), f64::NEG_INFINITY),
-            BootstrapSecret::Dense => ((n * 2.0 / 3.0 + 8.0 * (n * 2.0 / 9.0).sqrt()).min(n), -50.0),
+        let (weight, heavier) = match self.secret {
+            BootstrapSecret::Encapsulated { weight, .. } => (f64::from(weight), 0.0),
+            BootstrapSecret::Dense => ((n * 2.0 / 3.0 + 8.0 * (n * 2.0 / 9.0).sqrt()).min(n), (-50f64).exp2()),
         };
         let (terms, x) = (weight + 1.0, f64::from(self.range) + 0.5);
         if x >= terms / 2.0 {
-            return certain;
+            return heavier.log2();
         }
         // ln(sinh(y) / y), without overflow.
         let growth = |y: f64| if y > 1e-3 { y + (-(-2.0 * y).exp()).ln_1p() - (2.0 * y).ln() } else { y * y / 6.0 };
@@ -35,7 +36,8 @@ impl Bootstrapping {
             let (a, b) = (high - golden * (high - low), low + golden * (high - low));
             if exponent(a) < exponent(b) { high = b } else { low = a }
         }
-        (exponent(low) / std::f64::consts::LN_2 + 1.0 + n.log2()).max(certain).min(0.0)
+        let wraps = (exponent(low) / std::f64::consts::LN_2 + 1.0 + n.log2()).exp2();
+        (wraps + heavier).log2().min(0.0)
     }
 }
 

@@ -12,7 +12,15 @@ use crate::units::Level;
 /// A refresh for one number of slots, before any key exists: what it computes, and what that takes.
 ///
 /// # Example
-/// See `examples/bootstrap.rs`.
+/// ```
+/// use ringlight::ckks::{Bootstrapper, Parameters};
+///
+/// let circuit = Bootstrapper::new(&Parameters::bootstrap_n16()?)?;
+/// assert_eq!((circuit.input_level().0, circuit.levels_left()), (3, 8));
+/// let (_, high) = circuit.plan()?; // before any key exists
+/// assert_eq!((high.depth, high.rotations.len(), high.relinearizations), (11, 26, 22));
+/// # Ok::<(), ringlight::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bootstrapper {
     parameters: Parameters,
@@ -184,9 +192,9 @@ impl std::fmt::Display for Bootstrapper {
         )?;
         let failure = self.failure_log2();
         if failure == f64::NEG_INFINITY {
-            f.write_str("never fails")
+            f.write_str("never fails for slots of magnitude up to 1")
         } else {
-            write!(f, "fails with probability below 2^{failure:.0}")
+            write!(f, "a vector fails with probability below 2^{:.0}", failure.ceil())
         }
     }
 }
@@ -224,7 +232,8 @@ impl PreparedBootstrapper {
     }
 
     /// As [`Self::refresh`], then once more on the error that it made, enlarged `2^bits` times, to take it away: nearly `bits` more bits of
-    /// precision, as far as the scale has them. A refresh must be good for more than `bits` bits.
+    /// precision, as far as the scale has them. One refresh must be good for more than `bits` bits in every slot: a larger error is beyond
+    /// magnitude 1 when enlarged, and nobody sees it.
     ///
     /// # Level and scale
     /// One level below [`Self::refresh`].
@@ -247,7 +256,10 @@ impl PreparedBootstrapper {
         eval.add(&eval.drop_to(&first, correction.level())?, &correction)
     }
 
-    /// The same values at [`Parameters::max_level`], for every vector of the batch. Slots must be of magnitude at most 1.
+    /// The same values at [`Parameters::max_level`], for every vector of the batch.
+    ///
+    /// Real and imaginary parts must be of magnitude at most 1 each, and slots repeat with the period of the circuit. Neither can be seen without the secret: what does
+    /// not keep to it comes back as something else.
     ///
     /// # Level and scale
     /// From [`Bootstrapper::input_level`] or above to the maximum, at its scale.
