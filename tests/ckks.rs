@@ -611,13 +611,13 @@ fn other_parameters_and_other_devices_are_named() {
     let top = client.p.max_level();
     let foreign = stranger.secret.encrypt_complex(&x, top).unwrap();
     let foreign_plain = Encoder::new(&stranger.p).encode(&x, top).unwrap();
-    let one = "use one `Parameters` value";
-    refuses!(here.load(&foreign), Error::ParameterMismatch { op: "load" }, "use one `Parameters` value");
-    refuses!(here.load_plaintext(&foreign_plain), Error::ParameterMismatch { .. }, "use one `Parameters` value");
-    refuses!(client.secret.encrypt(&foreign_plain), Error::ParameterMismatch { .. }, "use one `Parameters` value");
-    refuses!(client.dec.decrypt(&foreign), Error::ParameterMismatch { .. }, "use one `Parameters` value");
+    let one = "use one parameter set";
+    refuses!(here.load(&foreign), Error::ParameterMismatch { op: "load" }, "use one parameter set");
+    refuses!(here.load_plaintext(&foreign_plain), Error::ParameterMismatch { .. }, "use one parameter set");
+    refuses!(client.secret.encrypt(&foreign_plain), Error::ParameterMismatch { .. }, "use one parameter set");
+    refuses!(client.dec.decrypt(&foreign), Error::ParameterMismatch { .. }, "use one parameter set");
     let key = KeyGenerator::from_seed(&stranger.p, &seed(1)).public_key();
-    refuses!(Encryptor::with_public_key(&client.p, key), Error::ParameterMismatch { .. }, "use one `Parameters` value");
+    refuses!(Encryptor::with_public_key(&client.p, key), Error::ParameterMismatch { .. }, "use one parameter set");
     let wrong_keys = Evaluator::new(&client.p, &Device::cpu(), &stranger.evaluation);
     assert!(wrong_keys.is_err_and(|e| e.to_string().contains(one)));
     let a = here.load(&client.secret.encrypt_complex(&x, top).unwrap()).unwrap();
@@ -636,9 +636,9 @@ fn other_parameters_and_other_devices_are_named() {
             Error::DeviceMismatch { .. },
             "to_device"
         );
-        refuses!(there.add(&b, &c), Error::ParameterMismatch { op: "add" }, "use one `Parameters` value");
+        refuses!(there.add(&b, &c), Error::ParameterMismatch { op: "add" }, "use one parameter set");
         let weights = elsewhere.load_weights(&matrix, top).unwrap();
-        refuses!(there.combine(&b, &weights), Error::ParameterMismatch { .. }, "use one `Parameters` value");
+        refuses!(there.combine(&b, &weights), Error::ParameterMismatch { .. }, "use one parameter set");
         assert!(here.add(&a, &b.to_device(here.device()).unwrap()).is_ok(), "the remedy works");
         assert!(there.add(&b, &b).is_ok(), "and the device still does");
     }
