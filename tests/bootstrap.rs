@@ -124,7 +124,7 @@ fn twenty_refreshes_in_a_row_do_not_drift() {
     let world = World::new(&p, p.slots(), &Device::cpu());
     let mut want = vectors(1, p.slots(), p.slots(), 3);
     let turns: Vec<_> = (0..p.slots()).map(|i| Complex64::from_polar(1.0, i as f64)).collect();
-    let turn = circuit::Evaluator::encode(&world.eval, &[turns.clone()], p.max_level()).unwrap();
+    let turn = circuit::Evaluator::encode(&world.eval, std::slice::from_ref(&turns), p.max_level()).unwrap();
     let mut x = world.load(&want);
     let mut errors = Vec::new();
     for _ in 0..20 {
