@@ -17,9 +17,9 @@ impl Seed {
     /// # Errors
     /// [`Error::NoEntropy`].
     pub fn from_os() -> Result<Self> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|e| Error::NoEntropy { reason: e.to_string() })?;
-        Ok(Self(bytes))
+        let mut seed = Self([0; 32]); // filled in place: no copy of it stays behind
+        getrandom::fill(&mut seed.0).map_err(|e| Error::NoEntropy { reason: e.to_string() })?;
+        Ok(seed)
     }
 
     /// A seed of the caller's choice: for reproducible experiments, or for a public uniform half.
@@ -74,9 +74,9 @@ impl Csprng {
 
     /// A fresh seed.
     pub fn seed(&mut self) -> Seed {
-        let mut bytes = [0; 32];
-        self.0.fill_bytes(&mut bytes);
-        Seed(bytes)
+        let mut seed = Seed([0; 32]);
+        self.0.fill_bytes(&mut seed.0);
+        seed
     }
 
     /// Fills `bytes` with randomness.

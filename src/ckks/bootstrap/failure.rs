@@ -11,12 +11,12 @@ impl Bootstrapping {
     /// The wraps of one coefficient are half the sum of `h + 1` numbers uniform in [-1, 1], `h` the weight of the secret that the modulus
     /// is raised under. Chernoff: `P(|sum| / 2 >= x) <= 2 min_t e^(-t x) (sinh(t/2) / (t/2))^(h + 1)` with `x = K + 1/2`, times the `N`
     /// coefficients. A dense secret's `h` is taken eight standard deviations above its mean `2N/3`, which a key exceeds with probability below
-    /// `2^-50`; both probabilities are added.
+    /// `2^-50.4`; both probabilities are added.
     pub fn failure_log2(&self, log_n: LogN) -> f64 {
         let n = log_n.degree() as f64;
         let (weight, heavier) = match self.secret {
             BootstrapSecret::Encapsulated { weight, .. } => (f64::from(weight), 0.0),
-            BootstrapSecret::Dense => ((n * 2.0 / 3.0 + 8.0 * (n * 2.0 / 9.0).sqrt()).min(n), (-50f64).exp2()),
+            BootstrapSecret::Dense => ((n * 2.0 / 3.0 + 8.0 * (n * 2.0 / 9.0).sqrt()).min(n), (-50.4f64).exp2()),
         };
         let (terms, x) = (weight + 1.0, f64::from(self.range) + 0.5);
         if x >= terms / 2.0 {
