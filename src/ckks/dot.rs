@@ -39,9 +39,7 @@ impl Evaluator {
         let mut sum: Option<Ciphertext> = None;
         for (a, b) in products {
             let product = self.tensor("dot", &self.operand(a, above)?, &self.operand(b, above)?)?;
-            if (product.scale / target - 1.0).abs() > 1e-9 {
-                return Err(Error::ScaleMismatch { op: "dot", left: product.scale.log2(), right: target.log2() });
-            }
+            Self::same_scale("dot", product.scale, target)?;
             sum = Some(Self::accumulated(sum, product)?);
         }
         for (index, &(x, c)) in terms.iter().enumerate() {

@@ -186,8 +186,13 @@ impl Parameters {
 
     /// Product of the primes that a rescale at `level` drops; for level 0 of those that stay.
     pub(super) fn dropped_at(&self, level: Level) -> Result<f64> {
+        Ok(level_modulus(&self.primes_at(level)?))
+    }
+
+    /// The primes that a rescale at `level` drops; for level 0 those that stay.
+    pub(super) fn primes_at(&self, level: Level) -> Result<Vec<u32>> {
         let below = level.0.checked_sub(1).map_or(Ok(LimbCount(0)), |below| self.limbs_at(Level(below)))?;
-        Ok(level_modulus(&self.moduli()[below.0 as usize..self.limbs_at(level)?.0 as usize]))
+        Ok(self.moduli()[below.0 as usize..self.limbs_at(level)?.0 as usize].to_vec())
     }
 
     fn too_high(&self, op: &'static str, level: Level) -> Error {

@@ -17,9 +17,7 @@ impl Evaluator {
     /// Replaces a tracked scale by the level's own, which it equals up to 64-bit rounding.
     fn settled(&self, op: &'static str, mut a: Ciphertext) -> Result<Ciphertext> {
         let scale = self.parameters.scale_at(a.level)?;
-        if (a.scale / scale - 1.0).abs() > 1e-9 {
-            return Err(Error::ScaleMismatch { op, left: a.scale.log2(), right: scale.log2() });
-        }
+        Self::same_scale(op, a.scale, scale)?;
         a.scale = scale;
         Ok(a)
     }

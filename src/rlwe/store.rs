@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What a server's keys did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStatistics {
-    /// Bytes of device memory that keys hold now.
+    /// Device bytes of the keys that are kept now. A key let go is not among them, though operations that wait in the device's
+    /// queue, or another thread's, may still hold its memory; nor is a key while it is being loaded.
     pub resident_bytes: u64,
-    /// The most that they ever held.
+    /// The most that were ever kept: never above the limit.
     pub most_resident_bytes: u64,
-    /// Keys brought to the device, again ones included.
+    /// Keys brought to the device: again ones, and those that two threads brought at once, included.
     pub loads: u64,
     /// Keys let go to make room.
     pub evictions: u64,
@@ -32,7 +33,7 @@ pub(super) struct LoadedKey {
 /// would not fit.
 ///
 /// An operation that waits in the device's queue holds the buffers that it reads, so a key may be let go at any time. The queue
-/// is flushed then, so that the memory is free before the next key asks for it.
+/// is flushed then, so that the memory is free, or will be once the device is through with them, before the next key asks for it.
 #[derive(Debug)]
 pub(super) struct KeyStore {
     ring: Ring,
@@ -91,10 +92,7 @@ impl KeyStore {
             }
             residents.make_room(bytes, self.limit)
         };
-        if !evicted.is_empty() {
-            drop(evicted);
-            self.ring.device().flush()?;
-        }
+        self.release(evicted)?;
         // No lock is held while the device works: the CPU hands that to rayon, whose threads may take up an operation that wants
         // this store. So two threads may load one key, of which one copy is kept.
         let loaded = self.load(key)?;
@@ -107,8 +105,17 @@ impl KeyStore {
         let evicted = residents.make_room(bytes, self.limit);
         residents.insert(id, loaded.clone(), bytes);
         drop(residents);
-        drop(evicted);
+        self.release(evicted)?;
         Ok(Some(loaded))
+    }
+
+    /// Lets keys go, and has the device run what still reads them.
+    fn release(&self, evicted: Vec<Resident>) -> Result<()> {
+        if evicted.is_empty() {
+            return Ok(());
+        }
+        drop(evicted);
+        self.ring.device().flush()
     }
 
     fn load(&self, key: &SwitchingKey) -> Result<LoadedKey> {
