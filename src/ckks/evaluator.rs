@@ -204,7 +204,7 @@ impl Evaluator {
         if a.components == 2 { Ok(()) } else { Err(Error::ComponentCount { op, expected: 2, got: a.components }) }
     }
 
-    fn same_scale(op: &'static str, a: f64, b: f64) -> Result<()> {
+    pub(super) fn same_scale(op: &'static str, a: f64, b: f64) -> Result<()> {
         if (a / b - 1.0).abs() < SCALE_TOLERANCE {
             Ok(())
         } else {
