@@ -114,6 +114,8 @@ fn read_bootstrapping(
             _ => BootstrapSecret::Encapsulated { weight, special },
         },
     };
+    // The check interpolates a cosine of this degree.
+    reader.charge("bootstrapping", 64 * u64::from(settings.degree))?;
     settings.check(levels, scale_bits).map_err(|error| reader.bad("bootstrapping", error.to_string()))?;
     if weight as usize > set.log_n.degree() || special > set.special() {
         let reason = format!("a sparse secret of weight {weight} with {special} special primes");
@@ -145,7 +147,8 @@ impl Parameters {
     /// presets.
     ///
     /// # Cost
-    /// Few bytes become tables of some `20 N` bytes a prime and `40 N` more, which count against the limits.
+    /// Few bytes become tables of some `20 N` bytes a prime and `40 N` more, which count against the limits; so do 64 bytes for each degree of
+    /// a bootstrapping's cosine while it is checked.
     /// # Errors
     /// [`crate::Error::BadBytes`], also for a set outside the security table; [`crate::Error::Stream`].
     pub fn read_from(mut source: impl Read, limits: &Limits) -> Result<Self> {
