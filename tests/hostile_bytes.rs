@@ -8,11 +8,14 @@ mod common;
 use common::Inputs;
 use num_complex::Complex64;
 use peak_alloc::PeakAlloc;
-use ringlight::ckks::{Encoder, Encryptor, HostCiphertext, KeyGenerator, KeyRequest, Limits, Parameters, Plaintext};
+use ringlight::ckks::{
+    BootstrapSecret, Bootstrapping, Encoder, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Limits,
+    Parameters, Plaintext,
+};
 use ringlight::math::Seed;
 use ringlight::rlwe::{EvaluationKeys, PublicKey};
 use ringlight::units::Level;
-use ringlight::{Error, Result};
+use ringlight::{Device, Error, Result};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -43,15 +46,51 @@ enum Made {
     Secret(Box<KeyGenerator>),
 }
 
+/// A set, and a client with keys for it.
+struct World {
+    parameters: Parameters,
+    client: KeyGenerator,
+}
+
+impl World {
+    fn new(parameters: Parameters) -> Self {
+        let client = KeyGenerator::from_seed(&parameters, &Seed::from_bytes([5; 32]));
+        Self { parameters, client }
+    }
+}
+
 /// One valid object and how to read its kind.
 struct Object {
+    /// The world that it belongs to.
+    world: usize,
     bytes: Vec<u8>,
     /// Mutations in a hundred.
     share: u32,
     read: fn(&mut &[u8], &Parameters, &Limits) -> Result<Made>,
 }
 
-fn objects(parameters: &Parameters) -> Vec<Object> {
+/// A toy, and a smallest set with levels for bootstrapping.
+fn worlds() -> [World; 2] {
+    let settings = Bootstrapping {
+        slots_to_coefficients: 1,
+        coefficients_to_slots: 1,
+        transform_bits: 40,
+        scale_bits: 40,
+        ratio_bits: 8,
+        range: 1,
+        degree: 15,
+        doublings: 2,
+        arcsine: 1,
+        secret: BootstrapSecret::Encapsulated { weight: 2, special: 1 },
+    };
+    let refreshing = Parameters::builder().log_n(10).levels(2).bootstrapping(settings);
+    let toy = Parameters::builder().log_n(10).levels(1);
+    [toy, refreshing].map(|builder| World::new(builder.insecure_build().unwrap()))
+}
+
+/// Objects of a set without bootstrapping.
+fn objects(world: &World) -> Vec<Object> {
+    let parameters = &world.parameters;
     let mut client = KeyGenerator::from_seed(parameters, &Seed::from_bytes([5; 32]));
     let public = client.public_key();
     let request = KeyRequest::new().relinearization_at(Level(0)).rotations_at(Level(0), [1, 2]);
@@ -59,20 +98,43 @@ fn objects(parameters: &Parameters) -> Vec<Object> {
     let plaintext = Encoder::new(parameters).encode(&[vec![Complex64::ONE; 3]], Level(0)).unwrap();
     let seeded = client.encryptor().encrypt(&plaintext).unwrap();
     let full = Encryptor::with_public_key(parameters, public.clone()).unwrap().encrypt(&plaintext).unwrap();
-    let object = |share, bytes, read| Object { bytes, share, read };
+    let server = Evaluator::new(parameters, &Device::cpu(), &evaluation).unwrap();
+    let x = server.load(&client.encryptor().encrypt_real(&[vec![0.5; 3]]).unwrap()).unwrap();
+    let answer = server.multiply(&x, &x).unwrap().to_host().unwrap();
+    let object = |share, bytes, read| Object { world: 0, bytes, share, read };
     vec![
-        object(10, written(|w| parameters.write_to(w)), |r, _, l| {
+        object(9, written(|w| parameters.write_to(w)), |r, _, l| {
             Parameters::insecure_read_from(r, l).map(Made::Parameters)
         }),
-        object(5, written(|w| public.write_to(w)), |r, p, l| PublicKey::read_from(r, p.rlwe(), l).map(Made::Public)),
-        object(25, written(|w| evaluation.write_to(w)), |r, p, l| {
+        object(4, written(|w| public.write_to(w)), |r, p, l| PublicKey::read_from(r, p.rlwe(), l).map(Made::Public)),
+        object(17, written(|w| evaluation.write_to(w)), |r, p, l| {
             EvaluationKeys::read_from(r, p.rlwe(), l).map(Made::Evaluation)
         }),
-        object(15, written(|w| plaintext.write_to(w)), |r, p, l| Plaintext::read_from(r, p, l).map(Made::Plaintext)),
-        object(20, written(|w| seeded.write_to(w)), |r, p, l| HostCiphertext::read_from(r, p, l).map(Made::Ciphertext)),
-        object(20, written(|w| full.write_to(w)), |r, p, l| HostCiphertext::read_from(r, p, l).map(Made::Ciphertext)),
+        object(17, written(|w| plaintext.write_to(w)), |r, p, l| Plaintext::read_from(r, p, l).map(Made::Plaintext)),
+        object(19, written(|w| seeded.write_to(w)), |r, p, l| HostCiphertext::read_from(r, p, l).map(Made::Ciphertext)),
+        object(10, written(|w| full.write_to(w)), |r, p, l| HostCiphertext::read_from(r, p, l).map(Made::Ciphertext)),
         object(5, written(|w| client.write_secret_to(w)), |r, p, l| {
             KeyGenerator::read_secret_from(r, p, l).map(|client| Made::Secret(Box::new(client)))
+        }),
+        // A product that was not relinearized, for the key's owner.
+        object(10, written(|w| answer.write_to(w)), |r, p, l| {
+            HostCiphertext::read_answer_from(r, p, l).map(Made::Ciphertext)
+        }),
+    ]
+}
+
+/// Objects of a set with bootstrapping: the set, and the keys to and from its sparse secret.
+fn refreshing_objects(world: &World) -> Vec<Object> {
+    let mut client = KeyGenerator::from_seed(&world.parameters, &Seed::from_bytes([5; 32]));
+    let request = KeyRequest::new().relinearization_at(Level(0)).encapsulation(true);
+    let evaluation = client.evaluation_keys(&request).unwrap();
+    let object = |share, bytes, read| Object { world: 1, bytes, share, read };
+    vec![
+        object(8, written(|w| world.parameters.write_to(w)), |r, _, l| {
+            Parameters::insecure_read_from(r, l).map(Made::Parameters)
+        }),
+        object(1, written(|w| evaluation.write_to(w)), |r, p, l| {
+            EvaluationKeys::read_from(r, p.rlwe(), l).map(Made::Evaluation)
         }),
     ]
 }
@@ -127,10 +189,27 @@ fn mutate(bytes: &mut Vec<u8>, others: &[Object], inputs: &mut Inputs) {
                 }
             }
             _ => {
-                let other = &others[inputs.below(7) as usize].bytes;
+                let other = &others[inputs.below(u32::try_from(others.len()).unwrap()) as usize].bytes;
                 let count = 4 * inputs.below(32) as usize;
                 bytes.iter_mut().zip(other).skip(at).take(count).for_each(|(byte, other)| *byte = *other);
             }
+        }
+    }
+}
+
+/// Some of the 11 settings of bootstrapping together, after levels, bits of scale and security: any number, a small one, an extreme.
+fn mutate_settings(bytes: &mut [u8], parameters: &Parameters, inputs: &mut Inputs) {
+    let start = HEADER + 16 + 8 * parameters.moduli().len() + 12;
+    let Some(settings) = bytes.get_mut(start..start + 44) else { return };
+    let often = 1 + inputs.below(11);
+    for word in settings.chunks_exact_mut(4) {
+        if inputs.below(often) == 0 {
+            let value = match inputs.below(3) {
+                0 => u32::try_from(inputs.next() >> 32).unwrap(),
+                1 => inputs.below(64),
+                _ => WORDS[inputs.below(18) as usize],
+            };
+            word.copy_from_slice(&value.to_le_bytes());
         }
     }
 }
@@ -145,7 +224,7 @@ fn sign(bytes: &mut [u8]) {
 }
 
 /// What was read can be used, and written again as it came.
-fn use_it(made: &Made, bytes: &[u8], parameters: &Parameters, client: &KeyGenerator) {
+fn use_it(made: &Made, bytes: &[u8], World { parameters, client }: &World) {
     let again = match made {
         Made::Parameters(x) => written(|w| x.write_to(w)),
         Made::Public(x) => written(|w| x.write_to(w)),
@@ -217,20 +296,22 @@ fn memory_follows_the_data(object: &Object, parameters: &Parameters) {
 
 #[test]
 fn a_million_mutations_neither_panic_nor_take_more_than_the_limits() {
-    let parameters = Parameters::builder().log_n(10).levels(1).insecure_build().unwrap();
-    let client = KeyGenerator::from_seed(&parameters, &Seed::from_bytes([5; 32]));
-    let objects = objects(&parameters);
+    let worlds = worlds();
+    let mut objects = objects(&worlds[0]);
+    objects.extend(refreshing_objects(&worlds[1]));
     let mut inputs = Inputs::new(20_261_121);
     let mut refused: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    let mut accepted = [0u32; 7];
+    let mut accepted = vec![0u32; objects.len()];
     let (mut worst, mut scratch) = (i64::MIN, Vec::new());
     // Threads and lazy tables first: they are not the reader's.
     for object in &objects {
-        let made = (object.read)(&mut object.bytes.as_slice(), &parameters, &Limits::bytes(1 << 24)).unwrap();
-        use_it(&made, &object.bytes, &parameters, &client);
+        let world = &worlds[object.world];
+        let made = (object.read)(&mut object.bytes.as_slice(), &world.parameters, &Limits::bytes(1 << 24)).unwrap();
+        use_it(&made, &object.bytes, world);
     }
     tables_stay_within_their_limits();
-    memory_follows_the_data(&objects[3], &parameters);
+    memory_follows_the_data(&objects[3], &worlds[0].parameters);
+    assert_eq!(objects.iter().map(|object| object.share).sum::<u32>(), 100);
     for round in 0..MUTATIONS {
         let mut draw = inputs.below(100);
         let kind = objects.iter().position(|object| {
@@ -240,16 +321,22 @@ fn a_million_mutations_neither_panic_nor_take_more_than_the_limits() {
         });
         let kind = kind.unwrap();
         let object = &objects[kind];
+        let World { parameters, .. } = &worlds[object.world];
         scratch.clear();
         scratch.extend_from_slice(&object.bytes);
-        mutate(&mut scratch, &objects, &mut inputs);
-        if kind == 0 && inputs.below(4) > 0 {
+        // Kinds 0 and 8 are sets, which know their own fingerprint.
+        if kind == 8 && inputs.below(2) == 0 {
+            mutate_settings(&mut scratch, parameters, &mut inputs);
+        } else {
+            mutate(&mut scratch, &objects, &mut inputs);
+        }
+        if [0, 8].contains(&kind) && inputs.below(4) > 0 {
             sign(&mut scratch);
         }
         let size = object.bytes.len() as u64;
         let limits = Limits::bytes([size - HEADER as u64, size / 2, 4 * size, 1 << 20][inputs.below(4) as usize]);
 
-        let (done, taken) = peak(|| (object.read)(&mut scratch.as_slice(), &parameters, &limits));
+        let (done, taken) = peak(|| (object.read)(&mut scratch.as_slice(), parameters, &limits));
         assert!(taken <= limits.bytes + BOOKKEEPING, "round {round}, kind {kind}: {taken} bytes under {limits:?}");
         worst = worst.max(taken.cast_signed() - limits.bytes.cast_signed());
 
@@ -257,7 +344,7 @@ fn a_million_mutations_neither_panic_nor_take_more_than_the_limits() {
             Ok(made) => {
                 accepted[kind] += 1;
                 if accepted[kind] % 64 == 1 {
-                    use_it(&made, &scratch, &parameters, &client);
+                    use_it(&made, &scratch, &worlds[object.world]);
                 }
             }
             Err(Error::BadBytes { kind, field, .. }) => *refused.entry((kind, field)).or_default() += 1,

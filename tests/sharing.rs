@@ -7,13 +7,14 @@ use common::Inputs;
 use num_complex::Complex64;
 use ringlight::circuit::Evaluator as _;
 use ringlight::ckks::{
-    Decryptor, Encryption, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, NoiseEstimator, NoiseValue,
-    Parameters, SharingBound, SharingPolicy,
+    Decryptor, Encryption, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Limits, Magnitude, NoiseEstimator,
+    NoiseValue, Parameters, SharingBound, SharingPolicy,
 };
 use ringlight::math::Seed;
 use ringlight::{Device, Error};
 
 struct Bench {
+    parameters: Parameters,
     keys: KeyGenerator,
     dec: Decryptor,
     /// The square of the inputs, at level 0.
@@ -38,7 +39,7 @@ impl Bench {
         let fresh = noise.fresh(Encryption::SecretKey, 2, p.max_level(), magnitude).unwrap();
         let predicted = noise.square(&fresh).unwrap();
         let want = x.iter().map(|v| v.iter().map(|z| z * z).collect()).collect();
-        Self { dec: keys.decryptor(), keys, result, want, predicted }
+        Self { dec: keys.decryptor(), keys, result, want, predicted, parameters: p }
     }
 
     /// Root mean square over both parts of every slot.
@@ -146,10 +147,11 @@ fn what_cannot_be_hidden_is_not_shared() {
     assert!(bench.dec.decrypt_for_sharing(&bench.result, &large, &mut ledger).is_err());
 
     for (error, magnitude) in [(0.0, 1.0), (f64::NAN, 1.0), (-1.0, 1.0), (1e-9, f64::INFINITY), (1e-9, 0.0)] {
-        let got = bench.dec.decrypt_for_sharing(&bench.result, &SharingBound { error, magnitude }, &mut ledger);
+        let got =
+            bench.dec.decrypt_for_sharing(&bench.result, &SharingBound { error, magnitude, ..bound }, &mut ledger);
         assert!(matches!(got, Err(Error::InvalidParameter { .. })), "{error} {magnitude}: {got:?}");
     }
-    let huge = SharingBound { error: 1e300, magnitude: 1e300 };
+    let huge = SharingBound { error: 1e300, magnitude: 1e300, ..bound };
     let got = bench.dec.decrypt_for_sharing(&bench.result, &huge, &mut ledger);
     assert!(matches!(got, Err(Error::SharingPrecision { .. })), "{got:?}");
 
@@ -158,4 +160,30 @@ fn what_cannot_be_hidden_is_not_shared() {
     for (uses, bits) in [(0, 30), (1, 29), (1, 81), (1 << 19, 30), (u64::MAX, 30), (1 << 19, 45)] {
         assert!(matches!(policy(uses, bits), Err(Error::InvalidParameter { .. })), "{uses} uses at {bits} bits");
     }
+}
+
+#[test]
+fn a_result_with_another_level_or_scale_is_not_shared() {
+    let mut bench = Bench::new(50, 5);
+    let bound = bench.predicted.sharing_bound();
+    let mut ledger = bench.dec.new_ledger(SharingPolicy::new(4)).unwrap();
+    let p = &bench.parameters;
+    // What a server sends back, with a scale of its own in the header: a smaller one would take noise off the result.
+    let mut bytes = Vec::new();
+    bench.result.write_to(&mut bytes).unwrap();
+    for factor in [2f64.powi(-20), 0.5, 1.0 + 1e-6, 2.0] {
+        // After the header: components, batch, limbs, level, domain, half, and the scale.
+        bytes[72..80].copy_from_slice(&(bench.result.scale() * factor).to_le_bytes());
+        let forged = HostCiphertext::read_answer_from(bytes.as_slice(), p, &Limits::bytes(1 << 24)).unwrap();
+        let got = bench.dec.decrypt_for_sharing(&forged, &bound, &mut ledger);
+        assert!(matches!(got, Err(Error::ScaleMismatch { op: "decrypt_for_sharing", .. })), "{factor}: {got:?}");
+    }
+    let fresh = bench.keys.encryptor().encrypt_complex(&bench.want, p.max_level()).unwrap();
+    let got = bench.dec.decrypt_for_sharing(&fresh, &bound, &mut ledger);
+    assert!(matches!(got, Err(Error::LevelMismatch { op: "decrypt_for_sharing", left: 1, right: 0 })), "{got:?}");
+    for scale in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+        let got = bench.dec.decrypt_for_sharing(&bench.result, &SharingBound { scale, ..bound }, &mut ledger);
+        assert!(matches!(got, Err(Error::InvalidParameter { what: "scale", .. })), "{scale}: {got:?}");
+    }
+    assert_eq!(ledger.remaining(), 4);
 }

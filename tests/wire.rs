@@ -218,14 +218,21 @@ fn bytes_of_secret(client: &KeyGenerator) -> Vec<u8> {
 
 #[test]
 fn presets_come_back_through_the_security_table() {
-    let presets = [Parameters::n13(), Parameters::n14(), Parameters::builder().scale_bits(45).levels(4).build()];
+    let presets = [
+        Parameters::n13(),
+        Parameters::n14(),
+        Parameters::builder().scale_bits(45).levels(4).build(),
+        Parameters::bootstrap_n15(),
+        Parameters::bootstrap_n16(),
+        Parameters::bootstrap_n16_dense(),
+    ];
     for built in presets.map(Result::unwrap) {
         let bytes = written(|w| built.write_to(w));
         let read = Parameters::read_from(bytes.as_slice(), &generous()).unwrap();
         assert!(read.is_same(&built));
         assert_eq!(read.to_string(), built.to_string());
         assert_eq!(read.moduli(), built.moduli());
-        for level in 0..=built.max_level().0 {
+        for level in 0..=built.top_level().0 {
             assert_eq!(read.limbs_at(Level(level)).unwrap(), built.limbs_at(Level(level)).unwrap());
             assert_eq!(read.scale_at(Level(level)).unwrap(), built.scale_at(Level(level)).unwrap());
         }
@@ -567,12 +574,12 @@ fn sets_with_bootstrapping_come_back() {
             Box::new(|r, l| Parameters::insecure_read_from(r, l).map(|x| written(|w| x.write_to(w))));
         let at = after_primes(&built) + 12;
         let settings =
-            [(0, 0), (0, 4), (4, 9), (16, 1), (20, 0), (24, 1 << 20), (28, 99), (32, 2), (36, 4096), (40, 99)];
+            [(0, 0), (0, 4), (4, 9), (16, 1), (20, 0), (24, 3), (24, 1 << 20), (28, 99), (32, 2), (36, 4096), (40, 99)];
         let forged = settings.map(|(offset, value)| (at + offset, value, "bootstrapping"));
         refuses(&bytes, &forged, &reread);
         refuses(
             &bytes,
-            &[(at + 24, 3, "highest level"), (at + 44, 4, "highest level"), (at - 12, 5, "highest level")],
+            &[(at + 24, 64, "highest level"), (at + 44, 4, "highest level"), (at - 12, 5, "highest level")],
             &reread,
         );
     }
@@ -615,7 +622,77 @@ fn forged_parameters_are_refused() {
         assert_eq!(field(reread(&mut changed.as_slice(), &generous())), "scale", "{scale}");
     }
     // A set that would do, but is not the one of the header.
-    let scale = parameters.scale_at(Level(0)).unwrap() + 1.0;
+    let scale = parameters.scale_at(Level(0)).unwrap().next_up();
     let changed = with(&bytes, HEADER + at + 64, &scale.to_le_bytes());
     assert_eq!(field(reread(&mut changed.as_slice(), &generous())), "fingerprint");
+}
+
+/// The place of a level's scale in the payload of a set.
+fn scale_of(parameters: &Parameters, level: u32) -> usize {
+    after_primes(parameters) + 60 + 12 * level as usize + 4
+}
+
+#[test]
+fn scales_that_rescaling_does_not_make_are_refused() {
+    let read = |bytes: Vec<u8>| Parameters::insecure_read_from(bytes.as_slice(), &generous());
+    for built in [toy(), refreshing(BootstrapSecret::Dense), Parameters::insecure_bootstrap().unwrap()] {
+        let bytes = written(|w| built.write_to(w));
+        for level in 0..=built.top_level().0 {
+            let scale = built.scale_at(Level(level)).unwrap();
+            for factor in [0.5, 1.0 - 1e-8, 1.0 + 1e-8, 1.5] {
+                let forged = with(&bytes, HEADER + scale_of(&built, level), &(scale * factor).to_le_bytes());
+                assert_eq!(field(read(forged)), "scale", "{built}: level {level} of scale times {factor}");
+            }
+        }
+        // All of the application's scales at a wrong one, each made of the next by the rule.
+        let mut forged = bytes.clone();
+        let mut off = 1.0f64;
+        for level in (0..=built.max_level().0).rev() {
+            let scale = built.scale_at(Level(level)).unwrap();
+            off = if level == built.max_level().0 { 2.5 } else { off * off };
+            forged = with(&forged, HEADER + scale_of(&built, level), &(scale / off).to_le_bytes());
+        }
+        assert_eq!(field(read(forged)), "scale");
+        let bits = with(&bytes, HEADER + after_primes(&built) + 4, &(built.scale_bits() - 2).to_le_bytes());
+        assert_eq!(field(read(bits)), "scale");
+    }
+}
+
+#[test]
+fn moduli_that_do_not_carry_a_refresh_are_refused() {
+    let built = refreshing(BootstrapSecret::Dense);
+    let bytes = written(|w| built.write_to(w));
+    // Another level 0: a limb is taken from it, or one of level 1 is given to it.
+    for limbs in [1u32, 3] {
+        let forged = with(&bytes, HEADER + scale_of(&built, 0) - 4, &limbs.to_le_bytes());
+        let got = field(Parameters::insecure_read_from(forged.as_slice(), &generous()));
+        assert!(["scale", "modulus"].contains(&got), "{got}");
+    }
+    // Other bits of `q_0`, and the scales of EvalMod and CoeffToSlot for them.
+    let at = HEADER + after_primes(&built) + 12;
+    for bits in [48u32, 53, 59] {
+        let forged = with(&bytes, at + 12, &bits.to_le_bytes());
+        assert_eq!(field(Parameters::insecure_read_from(forged.as_slice(), &generous())), "modulus");
+    }
+}
+
+#[test]
+fn settings_of_a_refresh_that_overflow_arithmetic_are_refused() {
+    let built = refreshing(BootstrapSecret::Encapsulated { weight: 32, special: 1 });
+    let bytes = written(|w| built.write_to(w));
+    let at = after_primes(&built);
+    // Levels, bits of scale, and of the settings: SlotToCoeff, CoeffToSlot, bits of scale and ratio, doublings.
+    let places = [at, at + 4, at + 12, at + 16, at + 24, at + 28, at + 40];
+    for words in [
+        [2, 5, 1, 1, 10, 12, 2],
+        [4, 45, 2, 2, u32::MAX, u32::MAX - 3, 2],
+        [4, u32::MAX, 2, 2, 51, 12, 2],
+        [4, 45, u32::MAX, u32::MAX, 51, 12, 2],
+        [u32::MAX, 45, 2, 2, 51, u32::MAX, u32::MAX],
+    ] {
+        let patch = |bytes, (at, word): (&usize, u32)| with(&bytes as &Vec<u8>, HEADER + at, &word.to_le_bytes());
+        let forged = places.iter().zip(words).fold(bytes.clone(), patch);
+        let got = field(Parameters::insecure_read_from(forged.as_slice(), &generous()));
+        assert!(["bootstrapping", "scale_bits", "levels"].contains(&got), "{got}");
+    }
 }

@@ -117,7 +117,44 @@ impl Chain {
         if let Some(b) = &wanted.bootstrapping {
             chain.push_bootstrapping(b, &mut primes)?;
         }
+        chain.check(wanted.levels, bits, wanted.bootstrapping.as_ref())?;
         Ok(chain)
+    }
+
+    /// Refuses a chain, built or read, whose scales are not those that rescaling makes of its primes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`].
+    pub(super) fn check(&self, levels: u32, scale_bits: u32, bootstrapping: Option<&Bootstrapping>) -> Result<()> {
+        let follows = |level: usize, want: f64| {
+            let scale = self.scale_at[level];
+            if (scale / want - 1.0).abs() < 1e-9 {
+                return Ok(());
+            }
+            let reason = format!("{scale:e} at level {level}, where the primes above make it {want:e}");
+            Err(Error::InvalidParameter { what: "scale", reason })
+        };
+        let modulus = |level: usize| {
+            let below = level.checked_sub(1).map_or(0, |below| self.limbs_at[below].0);
+            level_modulus(&self.moduli[below as usize..self.limbs_at[level].0 as usize])
+        };
+        let rescaled = |level: usize| self.scale_at[level] * self.scale_at[level] / modulus(level);
+        let application = levels as usize;
+        (1..=application).try_for_each(|level| follows(level - 1, rescaled(level)))?;
+        let nominal = self.scale_at[application].log2();
+        if (nominal - f64::from(scale_bits)).abs() > 1.0 {
+            let reason = format!("2^{nominal:.1} at level {levels}, for {scale_bits} bits");
+            return Err(Error::InvalidParameter { what: "scale", reason });
+        }
+        let Some(b) = bootstrapping else { return Ok(()) };
+        let base = modulus(0).log2();
+        if (base - f64::from(b.scale_bits)).abs() > 1.0 {
+            let reason = format!("2^{base:.1} at level 0, which has {} bits for bootstrapping", b.scale_bits);
+            return Err(Error::InvalidParameter { what: "modulus", reason });
+        }
+        let eval_mod = application + b.eval_mod_levels() as usize;
+        (application + 2..=eval_mod).try_for_each(|level| follows(level - 1, rescaled(level)))?;
+        (eval_mod..self.scale_at.len()).try_for_each(|level| follows(level, f64::from(b.scale_bits).exp2()))
     }
 
     /// The base alone, with the scales of level 0 and of all levels of the application.

@@ -7,7 +7,7 @@
 //! *What is needed.* A [`SharingBound`] on the error, from the prediction ([`super::NoiseValue::sharing_bound`]), not from a look at
 //! the ciphertext; a [`SharingPolicy`] that declares the number of vectors ever to be shared under the key; and a [`SharingLedger`], one for
 //! each key, that counts them. The bound must hold for the ciphertext: it does for the result of the circuit that was predicted on
-//! inputs encrypted honestly. A server that returns something else is not covered.
+//! inputs encrypted honestly. A server that returns something else is not covered; what its header says is compared with the bound.
 //!
 //! # Source
 //! Li, Micciancio, Schultz, Sorrell, ePrint 2022/816.
@@ -15,9 +15,11 @@
 use super::ciphertext::HostCiphertext;
 use super::client::Decryptor;
 use super::encoder::Encoder;
+use super::evaluator::Evaluator;
 use super::noise::NoiseValue;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed, WideGaussian, rows};
+use crate::units::Level;
 use num_complex::Complex64;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -25,6 +27,10 @@ use zeroize::Zeroizing;
 /// What is known beforehand about a result that will be shared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SharingBound {
+    /// Level of the result.
+    pub level: Level,
+    /// Scale of the result. The noise is as wide as this one asks for: the header of a ciphertext says what its sender likes.
+    pub scale: f64,
     /// Bound on the root mean square of the slots' errors, `sqrt(mean |error|^2)`. A bound on the largest error is one too.
     pub error: f64,
     /// Bound on the absolute value of a slot.
@@ -32,9 +38,10 @@ pub struct SharingBound {
 }
 
 impl NoiseValue {
-    /// The bounds for sharing: [`Self::error_bound`] and the message's.
+    /// The bounds for sharing: [`Self::error_bound`] and the message's, at this level and scale.
     pub fn sharing_bound(&self) -> SharingBound {
-        SharingBound { error: self.error_bound(), magnitude: self.message().bound }
+        let (level, scale) = (self.level(), self.scale());
+        SharingBound { level, scale, error: self.error_bound(), magnitude: self.message().bound }
     }
 }
 
@@ -170,7 +177,8 @@ impl Decryptor {
         std::array::from_fn(|i| digest[i])
     }
 
-    /// The ledger of a key from which nothing was shared yet. There must be no second one for the key.
+    /// The ledger of a key from which nothing was shared yet: it counts from zero. That a key never gets a second one is its owner's
+    /// duty; nothing here can notice it.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for no uses, for so many that the sampler's own distance from a Gaussian would show (at 30 bits,
@@ -226,7 +234,8 @@ impl Decryptor {
     /// That of [`Self::decrypt`], up to 256 `N` narrow samples and an NTT a limb for each vector.
     /// # Errors
     /// [`Error::SharingSpent`]; [`Error::SharingPrecision`] where the noise would be larger than the message, or would not fit the
-    /// modulus; [`Error::BadLedger`] for another key's; [`Error::InvalidParameter`] for a bound that is not positive and finite;
+    /// modulus; [`Error::LevelMismatch`] and [`Error::ScaleMismatch`] for a ciphertext that is not at the bound's level and scale;
+    /// [`Error::BadLedger`] for another key's; [`Error::InvalidParameter`] for a bound that is not positive and finite;
     /// [`Error::NoEntropy`]; others as [`Self::decrypt`].
     /// # Source
     /// ePrint 2022/816, section 4.
@@ -238,21 +247,26 @@ impl Decryptor {
     ) -> Result<Shared> {
         ciphertext.check_parameters("decrypt_for_sharing", &self.parameters)?;
         self.check_ledger(ledger)?;
-        for (what, value) in [("error bound", bound.error), ("magnitude", bound.magnitude)] {
+        for (what, value) in [("error bound", bound.error), ("magnitude", bound.magnitude), ("scale", bound.scale)] {
             if !(f64::MIN_POSITIVE..=f64::MAX).contains(&value) {
                 return Err(Error::InvalidParameter { what, reason: format!("{value} is not positive and finite") });
             }
         }
+        let (op, level) = ("decrypt_for_sharing", ciphertext.level());
+        if level != bound.level {
+            return Err(Error::LevelMismatch { op, left: level.0, right: bound.level.0 });
+        }
+        Evaluator::same_scale(op, ciphertext.scale(), bound.scale)?;
         let log_n = self.parameters.log_n();
         let degree = log_n.degree();
         // Parseval: the norm of the error polynomial is the scale times the root mean square of the slots.
-        let wanted = ledger.policy.deviation(ciphertext.scale() * bound.error);
+        let wanted = ledger.policy.deviation(bound.scale * bound.error);
         let gaussian = WideGaussian::at_least(wanted);
         let deviation = gaussian.as_ref().map_or(wanted, WideGaussian::deviation);
         // Against the message in the slots; with 9 deviations, in the coefficients, against half the modulus; and the sampler's end.
-        let slots = deviation * (degree as f64).sqrt() / ciphertext.scale();
-        let room = (self.parameters.log_q_at(ciphertext.level())? - 1.0).exp2();
-        let filled = (ciphertext.scale() * bound.magnitude + 9.0 * deviation) / room;
+        let slots = deviation * (degree as f64).sqrt() / bound.scale;
+        let room = (self.parameters.log_q_at(level)? - 1.0).exp2();
+        let filled = (bound.scale * bound.magnitude + 9.0 * deviation) / room;
         let missing = (slots / bound.magnitude).max(filled).max(deviation / WideGaussian::MAX_DEVIATION).log2();
         let Some(gaussian) = gaussian.filter(|_| missing < 0.0) else {
             return Err(Error::SharingPrecision { missing_bits: missing });
@@ -266,7 +280,7 @@ impl Decryptor {
         ledger.spent += wanted;
 
         let mut plaintext = self.decrypt_plaintext(ciphertext)?;
-        let limbs = self.parameters.limbs_at(ciphertext.level())?.0 as usize;
+        let limbs = self.parameters.limbs_at(level)?.0 as usize;
         let primes = &self.parameters.rlwe().tables().primes()[..limbs];
         for words in plaintext.words.chunks_mut(limbs * degree) {
             let mut noise = gaussian.sample(&mut rng, primes, degree);

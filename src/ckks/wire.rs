@@ -14,12 +14,13 @@
 //! seed.
 
 use super::bootstrap::{BootstrapSecret, Bootstrapping};
+use super::chain::Chain;
 use super::ciphertext::HostCiphertext;
 use super::client::KeyGenerator;
 use super::encoder::Plaintext;
 use super::parameters::Parameters;
 use super::security::{Security, SecurityEstimate};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::math::{Csprng, Prime, Seed};
 use crate::rlwe::encrypt::UniformHalf;
 use crate::rlwe::wire::keys::{self, SEED_BYTES};
@@ -113,6 +114,8 @@ fn read_bootstrapping(
             _ => BootstrapSecret::Encapsulated { weight, special },
         },
     };
+    // The check interpolates a cosine of this degree.
+    reader.charge("bootstrapping", 64 * u64::from(settings.degree))?;
     settings.check(levels, scale_bits).map_err(|error| reader.bad("bootstrapping", error.to_string()))?;
     if weight as usize > set.log_n.degree() || special > set.special() {
         let reason = format!("a sparse secret of weight {weight} with {special} special primes");
@@ -144,7 +147,8 @@ impl Parameters {
     /// presets.
     ///
     /// # Cost
-    /// Few bytes become tables of some `20 N` bytes a prime and `40 N` more, which count against the limits.
+    /// Few bytes become tables of some `20 N` bytes a prime and `40 N` more, which count against the limits; so do 64 bytes for each degree of
+    /// a bootstrapping's cosine while it is checked.
     /// # Errors
     /// [`crate::Error::BadBytes`], also for a set outside the security table; [`crate::Error::Stream`].
     pub fn read_from(mut source: impl Read, limits: &Limits) -> Result<Self> {
@@ -182,21 +186,28 @@ fn read_parameters(source: &mut dyn Read, limits: &Limits, secure: bool) -> Resu
     let bootstrapping = read_bootstrapping(&mut reader, &set, max_level, scale_bits)?;
     let extra = bootstrapping.map_or(0, |b| b.eval_mod_levels() + b.coefficients_to_slots);
     let top = reader.count("highest level", max_level + extra..=max_level + extra)?;
-    let mut levels: Vec<(LimbCount, f64)> = Vec::new();
+    let moduli = set.moduli[..set.chain.0 as usize].to_vec();
+    let mut chain = Chain { moduli, limbs_at: Vec::new(), scale_at: Vec::new() };
     for level in 0..=top {
         // Every level has a limb more than the one below, the highest has them all.
-        let last = levels.last().map_or(0, |(limbs, _)| limbs.0);
+        let last = chain.limbs_at.last().map_or(0, |limbs| limbs.0);
         let limbs = reader.u32("limbs of a level")?;
         if limbs <= last || limbs > set.chain.0 || (level == top) != (limbs == set.chain.0) {
             let reason = format!("{limbs} at level {level} of {top} after {last}, in a chain of {}", set.chain.0);
             return Err(reader.bad("limbs of a level", reason));
         }
-        let log_q: f64 = set.moduli[..limbs as usize].iter().map(|&q| f64::from(q).log2()).sum();
-        levels.push((LimbCount(limbs), read_scale(&mut reader, log_q)?));
+        let log_q: f64 = chain.moduli[..limbs as usize].iter().map(|&q| f64::from(q).log2()).sum();
+        chain.limbs_at.push(LimbCount(limbs));
+        chain.scale_at.push(read_scale(&mut reader, log_q)?);
     }
+    chain.check(max_level, scale_bits, bootstrapping.as_ref()).map_err(|error| match error {
+        Error::InvalidParameter { what, reason } => reader.bad(what, reason),
+        other => other,
+    })?;
     reader.expect_left(0)?;
     reader.charge("log_n", 40 * set.log_n.degree() as u64)?;
     let rlwe = set.build(&mut reader)?;
+    let levels = chain.limbs_at.into_iter().zip(chain.scale_at);
     let parameters = Parameters::from_parts(rlwe, levels, scale_bits, Level(max_level), bootstrapping);
     if secure {
         parameters.check_sparse_secret().map_err(|error| reader.bad("bootstrapping", error.to_string()))?;
