@@ -81,7 +81,7 @@ fn worlds() -> [World; 2] {
         degree: 15,
         doublings: 2,
         arcsine: 1,
-        secret: BootstrapSecret::Encapsulated { weight: 2, special: 1 },
+        secret: BootstrapSecret::Encapsulated { weight: 2, special: 2 },
     };
     let refreshing = Parameters::builder().log_n(10).levels(2).bootstrapping(settings);
     let toy = Parameters::builder().log_n(10).levels(1);

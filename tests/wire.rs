@@ -520,7 +520,7 @@ fn keys_for_low_levels_and_for_sparse_secrets_come_back() {
         assert_eq!((id, key.gadget()), (read_id, read.gadget()));
     }
 
-    let parameters = refreshing(BootstrapSecret::Encapsulated { weight: 32, special: 1 });
+    let parameters = refreshing(BootstrapSecret::Encapsulated { weight: 32, special: 2 });
     let mut client = KeyGenerator::from_seed(&parameters, &Seed::from_bytes([4; 32]));
     let keys = client.evaluation_keys(&KeyRequest::new().encapsulation(true).rotations([1])).unwrap();
     assert_eq!(keys.len(), 3);
@@ -561,7 +561,7 @@ fn after_primes(parameters: &Parameters) -> usize {
 
 #[test]
 fn sets_with_bootstrapping_come_back() {
-    for secret in [BootstrapSecret::Dense, BootstrapSecret::Encapsulated { weight: 64, special: 1 }] {
+    for secret in [BootstrapSecret::Dense, BootstrapSecret::Encapsulated { weight: 64, special: 2 }] {
         let built = refreshing(secret);
         let bytes = written(|w| built.write_to(w));
         let read = Parameters::insecure_read_from(bytes.as_slice(), &generous()).unwrap();
@@ -583,7 +583,7 @@ fn sets_with_bootstrapping_come_back() {
             &reread,
         );
     }
-    let secrets = [BootstrapSecret::Dense, BootstrapSecret::Encapsulated { weight: 64, special: 1 }];
+    let secrets = [BootstrapSecret::Dense, BootstrapSecret::Encapsulated { weight: 64, special: 2 }];
     assert!(!refreshing(secrets[0]).is_same(&refreshing(secrets[1])));
 }
 
@@ -678,7 +678,7 @@ fn moduli_that_do_not_carry_a_refresh_are_refused() {
 
 #[test]
 fn settings_of_a_refresh_that_overflow_arithmetic_are_refused() {
-    let built = refreshing(BootstrapSecret::Encapsulated { weight: 32, special: 1 });
+    let built = refreshing(BootstrapSecret::Encapsulated { weight: 32, special: 2 });
     let bytes = written(|w| built.write_to(w));
     let at = after_primes(&built);
     // Levels, bits of scale, and of the settings: SlotToCoeff, CoeffToSlot, bits of scale and ratio, doublings.

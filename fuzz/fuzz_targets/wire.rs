@@ -36,7 +36,7 @@ fn refreshing() -> Parameters {
         degree: 15,
         doublings: 2,
         arcsine: 1,
-        secret: BootstrapSecret::Encapsulated { weight: 2, special: 1 },
+        secret: BootstrapSecret::Encapsulated { weight: 2, special: 2 },
     };
     Parameters::builder().log_n(10).levels(2).bootstrapping(settings).insecure_build().expect("a toy")
 }
