@@ -40,7 +40,8 @@ pub(super) fn cosine_error(settings: &Bootstrapping) -> f64 {
 }
 
 impl EvalMod {
-    pub(super) fn new(settings: &Bootstrapping, half_width: f64, amplitude: f64) -> Result<Self> {
+    pub(super) fn new(settings: &Bootstrapping, amplitude: f64) -> Result<Self> {
+        let half_width = settings.half_width();
         // The slope of the sine at 0 is 2 pi.
         let height = amplitude / (2.0 * PI);
         let (last, arcsine) = if settings.arcsine > 1 {
@@ -86,9 +87,10 @@ fn arcsine(degree: usize, height: f64) -> Result<Polynomial> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::presets::ENCAPSULATED;
     use super::*;
     use crate::circuit::Clear;
-    use crate::ckks::{BootstrapSecret, Parameters};
+    use crate::ckks::Parameters;
     use crate::units::Level;
     use num_complex::Complex64;
 
@@ -103,7 +105,7 @@ mod tests {
         let clear = Clear::new(points.len(), Level(20));
         let inputs = points.iter().map(|(x, _)| Complex64::from(x / width)).collect();
         let u = clear.value(&[inputs], Level(20)).unwrap();
-        let y = EvalMod::new(settings, width, amplitude).unwrap().evaluate(&clear, &u).unwrap();
+        let y = EvalMod::new(settings, amplitude).unwrap().evaluate(&clear, &u).unwrap();
         assert_eq!(clear.level(&y), Level(20 - settings.eval_mod_levels()));
         let errors = y.vectors()[0].iter().zip(&points).map(|(y, (_, want))| (y / amplitude - want).norm() / small);
         errors.fold(0.0, f64::max)
@@ -111,18 +113,7 @@ mod tests {
 
     #[test]
     fn the_cosine_s_error_falls_with_the_degree() {
-        let settings = Bootstrapping {
-            slots_to_coefficients: 3,
-            coefficients_to_slots: 3,
-            transform_bits: 58,
-            scale_bits: 59,
-            ratio_bits: 14,
-            range: 16,
-            degree: 56,
-            doublings: 2,
-            arcsine: 1,
-            secret: BootstrapSecret::Dense,
-        };
+        let settings = ENCAPSULATED;
         let error = |degree| cosine_error(&Bootstrapping { degree, ..settings });
         assert!(error(56) < 2f64.powi(-27) && error(40) > 2f64.powi(-12), "{} {}", error(56), error(40));
     }
@@ -137,7 +128,7 @@ mod tests {
             Parameters::insecure_bootstrap(),
         ] {
             let settings = *parameters.unwrap().bootstrapping().unwrap();
-            let circuit = EvalMod::new(&settings, settings.half_width(), 1.3).unwrap();
+            let circuit = EvalMod::new(&settings, 1.3).unwrap();
             let coefficients = circuit.cosine.coefficients();
             // The last even ones may be too small to count.
             assert!(coefficients.len() > settings.degree as usize - 4);
@@ -147,18 +138,7 @@ mod tests {
 
     #[test]
     fn multiples_vanish_and_the_rest_stays() {
-        let settings = Bootstrapping {
-            slots_to_coefficients: 3,
-            coefficients_to_slots: 3,
-            transform_bits: 58,
-            scale_bits: 59,
-            ratio_bits: 10,
-            range: 16,
-            degree: 56,
-            doublings: 2,
-            arcsine: 1,
-            secret: BootstrapSecret::Dense,
-        };
+        let settings = Bootstrapping { ratio_bits: 10, ..ENCAPSULATED };
         // The sine alone: (2 pi f)^2 / 6 relative to f.
         let sine = (2.0 * PI * 2f64.powi(-10)).powi(2) / 6.0;
         let got = error(&settings, 1.3);

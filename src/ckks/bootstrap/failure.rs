@@ -43,21 +43,11 @@ impl Bootstrapping {
 
 #[cfg(test)]
 mod tests {
+    use super::super::presets::ENCAPSULATED;
     use super::*;
 
     fn settings(range: u32, secret: BootstrapSecret) -> Bootstrapping {
-        Bootstrapping {
-            slots_to_coefficients: 3,
-            coefficients_to_slots: 3,
-            transform_bits: 58,
-            scale_bits: 59,
-            ratio_bits: 12,
-            range,
-            degree: 40,
-            doublings: 3,
-            arcsine: 1,
-            secret,
-        }
+        Bootstrapping { range, secret, ..ENCAPSULATED }
     }
 
     #[test]

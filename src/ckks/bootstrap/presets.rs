@@ -5,7 +5,7 @@ use crate::ckks::Parameters;
 use crate::error::Result;
 
 /// What the presets with an ephemeral sparse secret have in common. Of weight 32 it wraps at most 16 times, whatever happens.
-const ENCAPSULATED: Bootstrapping = Bootstrapping {
+pub(super) const ENCAPSULATED: Bootstrapping = Bootstrapping {
     slots_to_coefficients: 3,
     coefficients_to_slots: 3,
     transform_bits: 58,

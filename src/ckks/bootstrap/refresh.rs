@@ -78,7 +78,7 @@ impl Bootstrapper {
             slots,
             slots_to_coefficients: slots_from_coefficients(slots, settings.slots_to_coefficients, 1.0)?,
             coefficients_to_slots: coefficients_from_slots(slots, settings.coefficients_to_slots, gain)?,
-            eval_mod: EvalMod::new(&settings, half_width, amplitude)?,
+            eval_mod: EvalMod::new(&settings, amplitude)?,
         })
     }
 
