@@ -128,7 +128,7 @@ impl Chain {
     pub(super) fn check(&self, levels: u32, scale_bits: u32, bootstrapping: Option<&Bootstrapping>) -> Result<()> {
         let follows = |level: usize, want: f64| {
             let scale = self.scale_at[level];
-            if (scale / want - 1.0).abs() < 1e-9 {
+            if (scale / want - 1.0).abs() < 1e-12 {
                 return Ok(());
             }
             let reason = format!("{scale:e} at level {level}, where the primes above make it {want:e}");
