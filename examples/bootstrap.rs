@@ -87,8 +87,8 @@ fn refresh(options: &Options) -> Result<bool, Error> {
     // The least precision that counts as success: in the mean, and of the worst slot.
     let (parameters, promised) = match options.preset {
         Preset::Insecure => (Parameters::insecure_bootstrap()?, (26.0, 24.0)),
-        Preset::N15 => (Parameters::bootstrap_n15()?, (19.0, 14.0)),
-        Preset::N16 => (Parameters::bootstrap_n16()?, (24.0, 18.5)),
+        Preset::N15 => (Parameters::bootstrap_n15()?, (19.0, 14.5)),
+        Preset::N16 => (Parameters::bootstrap_n16()?, (24.0, 19.0)),
         Preset::N16Dense => (Parameters::bootstrap_n16_dense()?, (19.5, 11.0)),
     };
     println!("device      {:?}: {}", device.kind(), device.name());

@@ -150,7 +150,7 @@ fn a_circuit_that_contracts_stays_as_precise_as_one_refresh() {
     let mut want: Vec<f64> = start[0].iter().map(|z| z.re.signum() * (0.3 + z.re.abs() / 2.0)).collect();
     let encode = |want: &[f64]| vec![want.iter().map(|&x| Complex64::from(x)).collect::<Vec<_>>()];
     let mut x = world.load(&encode(&want));
-    for round in 0..8 {
+    for round in 0..20 {
         x = cubic.evaluate(&world.eval, &world.refresher.refresh(&x).unwrap()).unwrap();
         assert_eq!(x.level(), world.refresher.circuit().input_level());
         want.iter_mut().for_each(|x| *x = cubic.at(*x));
