@@ -25,7 +25,20 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 const HOISTED: [i32; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 const BATCHES: [u32; 4] = [1, 4, 16, 64];
 /// Operations that are measured for every batch.
-const BATCHED: [&str; 5] = ["mul", "rotate", "rescale", "mul_plain", "add"];
+const BATCHED: [&str; 12] = [
+    "mul",
+    "square",
+    "multiply",
+    "relinearize",
+    "rotate",
+    "rotate_hoisted_8",
+    "conjugate",
+    "rescale",
+    "mul_plain",
+    "mul_scalar",
+    "add",
+    "drop_to",
+];
 
 /// SEAL's chain of 375 bits of Q at N = 2^14, with as many digits as limbs, as SEAL has: see what the program prints.
 fn seal_like() -> Result<Parameters> {
@@ -53,7 +66,7 @@ fn is_too_large(p: &Parameters, batch: u32, place: &Place) -> bool {
     let (chain, all) = (p.rlwe().chain().0, p.rlwe().chain().0 + p.rlwe().special().0);
     let digits = u32::try_from(p.rlwe().digits(p.rlwe().chain()).len()).expect("few digits");
     let bytes = |limbs: u32| f64::from(limbs) * f64::from(batch) * 4.0 * p.log_n().degree() as f64;
-    bytes(19 * chain + (digits + 2) * all) > memory_gib() * f64::from(1 << 30)
+    bytes(35 * chain + (digits + 2) * all) > memory_gib() * f64::from(1 << 30)
         || bytes(digits * all) > place.device().caps().max_buffer_bytes as f64
 }
 
