@@ -3,6 +3,7 @@
 use super::modulus::Modulus;
 use super::reduce::Reducer;
 use super::rns::Extension;
+use super::rows;
 use crate::error::{Error, Result};
 use crate::units::LogN;
 use std::collections::HashMap;
@@ -59,15 +60,21 @@ impl Prime {
         self.psi
     }
 
-    /// Forward NTT in place, canonical residues to canonical residues.
+    /// Forward NTT in place: words in `[0, 4q)` to canonical residues.
     pub(crate) fn forward(&self, words: &mut [u32]) {
         self.plan.fwd(words);
     }
 
-    /// Inverse NTT in place, `1/N` included.
+    /// Inverse NTT in place, `1/N` included: words in `[0, 2q)` to canonical residues.
     pub(crate) fn inverse(&self, words: &mut [u32]) {
         self.plan.inv(words);
         self.plan.normalize(words);
+    }
+
+    /// `factor` times the inverse NTT, in place: words in `[0, 2q)` to canonical residues, for a canonical factor.
+    pub(crate) fn inverse_scaled(&self, words: &mut [u32], factor: u32) {
+        self.inverse(words);
+        rows::scale(self.reducer, words, factor, self.modulus.shoup(factor));
     }
 }
 
@@ -177,6 +184,13 @@ mod tests {
             assert_eq!(got, ntt_by_definition(&words, &prime, log_n));
             prime.inverse(&mut got);
             assert_eq!(got, words);
+            // Lazy inputs, and a factor in the inverse.
+            let mut lazy: Vec<u32> = words.iter().zip(0u32..).map(|(x, i)| x + i % 4 * q).collect();
+            prime.forward(&mut lazy);
+            assert_eq!(lazy, ntt_by_definition(&words, &prime, log_n));
+            lazy.iter_mut().zip(0u32..).for_each(|(x, i)| *x += i % 2 * q);
+            prime.inverse_scaled(&mut lazy, q - 3);
+            assert!(lazy.iter().zip(&words).all(|(y, x)| *y == prime.modulus().mul(*x, q - 3)));
         }
     }
 
