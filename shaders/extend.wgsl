@@ -26,6 +26,7 @@ struct Params {
 override THREADS: u32;
 override TARGETS: u32;
 override SOURCES: u32; // most sources, rounded up to whole vec4
+override SCALED: bool = false; // the sources are the y_i already
 override SLOTS: u32 = THREADS * SOURCES;
 
 // A thread's own scaled residues y_i: an array that may be indexed at run time. Nobody reads another's, so no barrier.
@@ -46,7 +47,10 @@ fn extend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let a = tables[digit.z + 2u * i];
         let b = tables[digit.z + 2u * i + 1u];
         let x = src[((source + i) << shift) + word];
-        let y = reduce_once(mul_shoup_lazy(x, splat(a.y), splat(a.z), a.x), a.x);
+        var y = x;
+        if !SCALED {
+            y = reduce_once(mul_shoup_lazy(x, splat(a.y), splat(a.z), a.x), a.x);
+        }
         scaled[i * THREADS + thread] = y;
         estimate += mul_high(y << splat(a.w), splat(b.x));
     }

@@ -66,6 +66,17 @@ impl Element {
     }
 }
 
+/// What the contiguous pass of a forward NTT does at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum RowsEnd {
+    /// Nothing more.
+    Plain,
+    /// Subtracts from a minuend, scales, adds.
+    Finish,
+    /// The same, then an automorphism.
+    FinishTurned,
+}
+
 /// A kernel. `repeats`: some source has fewer polynomials than the destination, but more than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kernel {
@@ -76,17 +87,19 @@ pub(super) enum Kernel {
     Automorphism {
         repeats: bool,
     },
+    /// `scaled`: the sources are multiplied by the inverse hats already.
     Extend {
         repeats: bool,
+        scaled: bool,
     },
     GadgetDot,
     Uniform,
     Combine,
-    /// Contiguous pass of the forward NTT; `whole` if no other pass precedes, `finish` subtracts from a minuend and scales.
+    /// Contiguous pass of the forward NTT; `whole` if no other pass precedes.
     ForwardRows {
         log_points: u32,
         whole: bool,
-        finish: bool,
+        end: RowsEnd,
     },
     /// Strided pass of the forward NTT, 4 or 5 stages.
     ForwardColumns {
@@ -129,6 +142,7 @@ const MUL_WIDE_PORTABLE: &str = include_str!("../../../shaders/lib/mul_wide_port
 const MUL_WIDE_INT64: &str = include_str!("../../../shaders/lib/mul_wide_int64.wgsl");
 const MOD_U32: &str = include_str!("../../../shaders/lib/mod_u32.wgsl");
 const BINDINGS: &str = include_str!("../../../shaders/lib/bindings.wgsl");
+const TURN: &str = include_str!("../../../shaders/lib/turn.wgsl");
 const RADIX16: &str = include_str!("../../../shaders/lib/radix16.wgsl");
 const RADIX16_FORWARD: &str = include_str!("../../../shaders/lib/radix16_forward.wgsl");
 const RADIX16_INVERSE: &str = include_str!("../../../shaders/lib/radix16_inverse.wgsl");
@@ -153,10 +167,10 @@ impl Family {
             Self::Element => &[ELEMENT],
             Self::Gadget => &[GADGET],
             Self::Uniform => &[UNIFORM],
-            Self::Automorphism => &[AUTOMORPHISM],
+            Self::Automorphism => &[TURN, AUTOMORPHISM],
             Self::Extend => &[EXTEND],
             Self::Combine => &[COMBINE],
-            Self::Forward => &[RADIX16, RADIX16_FORWARD, NTT, NTT_FORWARD],
+            Self::Forward => &[TURN, RADIX16, RADIX16_FORWARD, NTT, NTT_FORWARD],
             Self::Inverse => &[RADIX16, RADIX16_INVERSE, NTT, NTT_INVERSE],
         };
         [product, MOD_U32, BINDINGS].iter().chain(own).copied().collect::<Vec<_>>().join("\n")
@@ -180,15 +194,16 @@ impl Kernel {
             Element::Tensor,
         ];
         let plain = [false, true].into_iter().flat_map(|repeats| {
-            let others = [Self::Automorphism { repeats }, Self::Extend { repeats }];
+            let others = [Self::Automorphism { repeats }, Self::Extend { repeats, scaled: repeats }];
             elements.map(|element| Self::Element { element, repeats }).into_iter().chain(others)
         });
         let plain = plain.chain([Self::GadgetDot, Self::Uniform, Self::Combine]);
         let columns = [4, 5].map(|stages| [Self::ForwardColumns { stages }, Self::InverseColumns { stages }]);
         let rows = (MIN_LOG_POINTS..=MAX_LOG_POINTS).flat_map(|log_points| {
             [false, true].map(|whole| {
-                let [plain, finish] = [false, true].map(|finish| Self::ForwardRows { log_points, whole, finish });
-                [plain, finish, Self::InverseRows { log_points, whole }]
+                let [plain, finish, turned] = [RowsEnd::Plain, RowsEnd::Finish, RowsEnd::FinishTurned]
+                    .map(|end| Self::ForwardRows { log_points, whole, end });
+                [plain, finish, turned, Self::InverseRows { log_points, whole }]
             })
         });
         plain.chain(columns.into_iter().flatten()).chain(rows.flatten()).collect()
@@ -213,8 +228,9 @@ impl Kernel {
             Self::Automorphism { repeats } => plain("automorphism", Family::Automorphism, ELEMENT_THREADS, repeats),
             Self::GadgetDot => plain("gadget_dot", Family::Gadget, ELEMENT_THREADS, false),
             Self::Uniform => plain("uniform_residues", Family::Uniform, UNIFORM_THREADS, false),
-            Self::Extend { repeats } => {
+            Self::Extend { repeats, scaled } => {
                 let mut spec = plain("extend", Family::Extend, EXTEND_THREADS, repeats);
+                spec.overrides.push(("SCALED", f64::from(u8::from(scaled))));
                 spec.overrides.push(("TARGETS", f64::from(EXTEND_TARGETS)));
                 spec.overrides.push(("SOURCES", EXTEND_SOURCES as f64));
                 spec
@@ -226,14 +242,15 @@ impl Kernel {
             }
             Self::ForwardColumns { stages } => columns("ntt_forward_columns", Family::Forward, stages),
             Self::InverseColumns { stages } => columns("ntt_inverse_columns", Family::Inverse, stages),
-            Self::ForwardRows { log_points, whole, finish } => KernelSpec {
+            Self::ForwardRows { log_points, whole, end } => KernelSpec {
                 label: "ntt_forward_rows",
                 family: Family::Forward,
                 entry: "rows",
                 overrides: vec![
                     ("LOG_POINTS", f64::from(log_points)),
                     ("WHOLE", f64::from(u8::from(whole))),
-                    ("EPILOGUE", f64::from(u8::from(finish))),
+                    ("FINISH", f64::from(u8::from(end != RowsEnd::Plain))),
+                    ("TURN", f64::from(u8::from(end == RowsEnd::FinishTurned))),
                 ],
             },
             Self::InverseRows { log_points, whole } => KernelSpec {

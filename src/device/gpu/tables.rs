@@ -16,11 +16,15 @@ pub(super) enum Table {
     Limbs(Basis),
     /// `Limb` of every limb, with its key row.
     KeyRows(Basis, Basis),
-    /// Rows of an NTT: every limb.
-    Rows(Basis),
-    /// Rows of an NTT that ends a division by the second basis.
+    /// Rows of a forward NTT: every limb.
+    Forward(Basis),
+    /// Rows of an inverse NTT: every limb.
+    Inverse(Basis),
+    /// Rows of an inverse NTT that gives the scaled residues of the digits' conversions: every limb.
+    Scaled(Basis, Arc<[Digit]>),
+    /// Rows of a forward NTT that ends a division by the second basis.
     Division(Basis, Basis),
-    /// Rows of an NTT: the limbs that each digit does not contain.
+    /// Rows of a forward NTT: the limbs that each digit does not contain.
     Foreign(Basis, Arc<[Digit]>),
     /// One conversion, as a digit without own limbs.
     Conversion(Basis, Basis),
@@ -79,21 +83,35 @@ impl Tables {
                 let records = moduli(ring, basis).zip(rows.primes()).flat_map(|(m, &row)| limb_record(m, row));
                 self.push(records)
             }
-            Table::Rows(basis) => {
-                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| row_record(ring, p, l, 0, 0));
+            Table::Forward(basis) => {
+                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| forward_record(ring, p, l, 0, 0));
                 self.push(records)
+            }
+            Table::Inverse(basis) => {
+                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| inverse_record(ring, p, l, 1));
+                self.push(records)
+            }
+            Table::Scaled(basis, digits) => {
+                let mut factors = vec![1; basis.primes().len()];
+                for digit in digits.iter() {
+                    let own = basis.slice(digit.first, digit.limbs);
+                    let hats = &ring.extension(own.primes(), own.primes()).hat_inverse;
+                    factors[digit.first as usize..][..hats.len()].copy_from_slice(hats);
+                }
+                let limbs = basis.primes().iter().zip(0..).zip(factors);
+                self.push(limbs.flat_map(|((&p, l), factor)| inverse_record(ring, p, l, factor)))
             }
             Table::Division(kept, dropped) => {
                 let scales = &ring.extension(dropped.primes(), kept.primes()).product_inverse;
                 let limbs = kept.primes().iter().zip(0..).zip(scales);
-                self.push(limbs.flat_map(|((&p, l), &scale)| row_record(ring, p, l, 0, scale)))
+                self.push(limbs.flat_map(|((&p, l), &scale)| forward_record(ring, p, l, 0, scale)))
             }
             Table::Foreign(basis, digits) => {
                 let rows = digits.iter().zip(0..).flat_map(|(digit, d)| {
                     let foreign = move |l: &u32| !(digit.first..digit.first + digit.limbs).contains(l);
                     (0..basis.limbs()).filter(foreign).map(move |l| (d, l))
                 });
-                self.push(rows.flat_map(|(d, l)| row_record(ring, basis.primes()[l as usize], l, d, 0)))
+                self.push(rows.flat_map(|(d, l)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
             }
             Table::Conversion(from, to) => {
                 let conversion = self.conversion(ring, from, to);
@@ -148,8 +166,17 @@ fn limb_record(m: Modulus, aux: u32) -> [[u32; 4]; 2] {
     [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux, 0]]
 }
 
-/// A row of an NTT's grid, see `shaders/lib/ntt.wgsl`.
-fn row_record(ring: &RingTables, prime: u32, limb: u32, digit: u32, scale: u32) -> [[u32; 4]; 2] {
+/// A row of a forward NTT's grid, see `shaders/lib/ntt.wgsl`.
+fn forward_record(ring: &RingTables, prime: u32, limb: u32, digit: u32, scale: u32) -> [[u32; 4]; 2] {
     let m = ring.primes()[prime as usize].modulus();
     [[m.get(), prime, limb, digit], [scale, m.shoup(scale), 0, 0]]
+}
+
+/// A row of an inverse NTT's grid, see `shaders/lib/ntt.wgsl`: `factor` times the transform.
+fn inverse_record(ring: &RingTables, prime: u32, limb: u32, factor: u32) -> [[u32; 4]; 2] {
+    let (m, psi) = (ring.primes()[prime as usize].modulus(), ring.primes()[prime as usize].psi());
+    let n = 1 << ring.log_n().get();
+    let even = m.mul(factor, m.inv(n));
+    let odd = m.mul(even, m.inv(m.pow(psi, n / 2)));
+    [[m.get(), prime, limb, 0], [even, m.shoup(even), odd, m.shoup(odd)]]
 }

@@ -1,7 +1,7 @@
 //! Kernels without a GPU: every composition parses and validates, and records have the layout that Rust writes. With one:
 //! failures, and what the public interface does not reach.
 
-use super::catalog::{COMBINE_OUTPUTS, Element, GADGET_KEYS, Kernel, WideProduct};
+use super::catalog::{COMBINE_OUTPUTS, Element, GADGET_KEYS, Kernel, RowsEnd, WideProduct};
 use super::dispatch::SLOTS;
 use super::memory::Pool;
 use super::params::{
@@ -59,13 +59,13 @@ fn every_kernel_validates_with_both_wide_products() {
 
 #[test]
 fn records_have_the_layout_of_the_shaders() {
-    let rows = Kernel::ForwardRows { log_points: 12, whole: true, finish: false };
+    let rows = Kernel::ForwardRows { log_points: 12, whole: true, end: RowsEnd::Plain };
     let inverse = Kernel::InverseRows { log_points: 12, whole: true };
     for (kernel, expected) in [
         (Kernel::Element { element: Element::Add, repeats: false }, ElementParams::layout()),
         (rows, NttParams::layout()),
         (inverse, NttParams::layout()),
-        (Kernel::Extend { repeats: false }, ExtendParams::layout()),
+        (Kernel::Extend { repeats: false, scaled: false }, ExtendParams::layout()),
         (Kernel::Automorphism { repeats: false }, AutomorphismParams::layout()),
         (Kernel::GadgetDot, GadgetParams::layout()),
         (Kernel::Uniform, UniformParams::layout()),

@@ -9,7 +9,7 @@ use crate::device::gpu::params::{ExtendParams, Window};
 use crate::device::gpu::tables::Table;
 use crate::device::program::{Basis, Digit};
 use crate::error::Result;
-use crate::units::Shape;
+use crate::units::{GaloisElement, Shape};
 use std::sync::Arc;
 
 /// `BasisExtend`.
@@ -19,7 +19,7 @@ pub(super) fn basis_extend(
     (from, target): (&Basis, &Basis),
 ) -> Result<()> {
     let digits = to.table(Table::Conversion(from.clone(), target.clone()));
-    extend(to, (dst, src, src), digits, dst.polys)
+    extend(to, (dst, src, src), digits, dst.polys, false)
 }
 
 /// `Decompose`: own limbs are copied and foreign ones converted in one launch, then the foreign ones are transformed.
@@ -31,7 +31,7 @@ pub(super) fn decompose(
 ) -> Result<()> {
     let batch = evaluations.polys;
     let table = to.table(Table::Digits(basis.clone(), Arc::clone(digits)));
-    extend(to, (dst, coefficients, evaluations), table, batch)?;
+    extend(to, (dst, coefficients, evaluations), table, batch, false)?;
     let foreign = digits.iter().map(|digit| basis.limbs() - digit.limbs).sum();
     if foreign == 0 {
         return Ok(());
@@ -42,7 +42,7 @@ pub(super) fn decompose(
         polys: batch,
         digit_rows: batch * dst.buffer.shape().limbs,
     };
-    ntt::forward_rows(to, dst, dst, rows, None)
+    ntt::forward_rows(to, dst, dst, rows)
 }
 
 /// `ModDown`.
@@ -50,21 +50,36 @@ pub(super) fn mod_down(
     to: &mut Lowering<'_>,
     (dst, src): (&View, &View),
     (kept, dropped): (&Basis, &Basis),
+    plus: Option<&View>,
+    element: GaloisElement,
 ) -> Result<()> {
     let shape = Shape { batch: src.polys, limbs: dropped.limbs(), log_n: to.log_n() };
-    let scratch = to.recorder.scratch(shape)?.view();
-    ntt::inverse(to, &scratch, &src.limbs(kept.limbs(), dropped.limbs())?, dropped)?;
-    basis_extend(to, (dst, &scratch), (dropped, kept))?;
+    let scaled = to.recorder.scratch(shape)?.view();
+    let all = Arc::new([Digit { first: 0, limbs: dropped.limbs() }]);
+    let records = to.table(Table::Scaled(dropped.clone(), all));
+    ntt::inverse_rows(to, &scaled, &src.limbs(kept.limbs(), dropped.limbs())?, records)?;
+    // Words that an automorphism moves must not lie where other workgroups still read.
+    let converted =
+        if element == GaloisElement::IDENTITY { dst.clone() } else { to.recorder.scratch(dst.shape())?.view() };
+    let table = to.table(Table::Conversion(dropped.clone(), kept.clone()));
+    extend(to, (&converted, &scaled, &scaled), table, dst.polys, true)?;
     let rows = Rows {
         table: to.table(Table::Division(kept.clone(), dropped.clone())),
         count: kept.limbs(),
         polys: dst.polys,
         digit_rows: 0,
     };
-    ntt::forward_rows(to, dst, dst, rows, Some(&src.limbs(0, kept.limbs())?))
+    ntt::forward_division(to, (dst, &converted), rows, &src.limbs(0, kept.limbs())?, plus, element)
 }
 
-fn extend(to: &mut Lowering<'_>, (dst, src, own): (&View, &View, &View), digits: u32, batch: u32) -> Result<()> {
+/// Conversion of `batch` polynomials a digit; `scaled`: as [`Table::Scaled`] leaves them.
+fn extend(
+    to: &mut Lowering<'_>,
+    (dst, src, own): (&View, &View, &View),
+    digits: u32,
+    batch: u32,
+    scaled: bool,
+) -> Result<()> {
     let (source, repeats) = Window::from(src).repeated(batch);
     let params = ExtendParams {
         dst: dst.into(),
@@ -80,7 +95,7 @@ fn extend(to: &mut Lowering<'_>, (dst, src, own): (&View, &View, &View), digits:
     let slots = [slot(&dst.buffer)?, slot(&src.buffer)?, slot(&own.buffer)?];
     let groups = (1 << (to.log_n() - 2)) / EXTEND_THREADS;
     to.recorder.launch(
-        Kernel::Extend { repeats },
+        Kernel::Extend { repeats, scaled },
         params,
         &slots,
         [groups, dst.limbs.div_ceil(EXTEND_TARGETS), dst.polys],

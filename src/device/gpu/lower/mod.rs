@@ -46,7 +46,9 @@ pub(super) fn op(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
         Op::Decompose { dst, coefficients, evaluations, digits, basis } => {
             convert::decompose(to, (dst, coefficients, evaluations), digits, basis)
         }
-        Op::ModDown { dst, src, kept, dropped } => convert::mod_down(to, (dst, src), (kept, dropped)),
+        Op::ModDown { dst, src, kept, dropped } => {
+            convert::mod_down(to, (dst, src), (kept, dropped), None, crate::units::GaloisElement::IDENTITY)
+        }
         Op::Automorphism { dst, src, element } => gadget::automorphism(to, (dst, src), *element),
         Op::GadgetDot { dst, digits, key, rows, basis } => gadget::gadget_dot(to, (dst, digits), (key, rows), basis),
         Op::Combine { dst, src, weights, components, basis } => {

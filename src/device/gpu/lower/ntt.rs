@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use crate::device::buffer::View;
-use crate::device::gpu::catalog::{COLUMN_THREADS, Kernel};
+use crate::device::gpu::catalog::{COLUMN_THREADS, Kernel, RowsEnd};
 use crate::device::gpu::dispatch::{Slot, slot};
 use crate::device::gpu::memory::{Block, Pool};
 use crate::device::gpu::params::{NttParams, Window};
@@ -11,6 +11,7 @@ use crate::device::gpu::twiddles::{self, Direction, Plan};
 use crate::device::program::Basis;
 use crate::error::Result;
 use crate::math::RingTables;
+use crate::units::GaloisElement;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ impl GpuRing {
 /// Which rows a transform covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
-    /// Records, see `tables::row_record`.
+    /// Records, see `tables::forward_record`.
     pub(super) table: u32,
     /// Their number.
     pub(super) count: u32,
@@ -73,17 +74,32 @@ pub(super) struct Rows {
 
 impl Rows {
     /// All limbs of a window.
-    fn whole(to: &mut Lowering<'_>, dst: &View, basis: &Basis) -> Self {
-        Self { table: to.table(Table::Rows(basis.clone())), count: basis.limbs(), polys: dst.polys, digit_rows: 0 }
+    fn whole(table: u32, dst: &View) -> Self {
+        Self { table, count: dst.limbs, polys: dst.polys, digit_rows: 0 }
+    }
+}
+
+/// Operands of a transform.
+#[derive(Clone, Copy, Debug)]
+struct Operands<'a> {
+    dst: &'a View,
+    src: &'a View,
+    /// Of a division.
+    minuend: Option<&'a View>,
+    plus: Option<&'a View>,
+    element: GaloisElement,
+}
+
+impl<'a> Operands<'a> {
+    fn of(dst: &'a View, src: &'a View) -> Self {
+        Self { dst, src, minuend: None, plus: None, element: GaloisElement::IDENTITY }
     }
 }
 
 /// `NttForward`.
 pub(super) fn forward(to: &mut Lowering<'_>, dst: &View, src: &View, basis: &Basis) -> Result<()> {
-    repetitions(dst, src)?.try_for_each(|dst| {
-        let rows = Rows::whole(to, &dst, basis);
-        forward_rows(to, &dst, src, rows, None)
-    })
+    let table = to.table(Table::Forward(basis.clone()));
+    repetitions(dst, src)?.try_for_each(|dst| forward_rows(to, &dst, src, Rows::whole(table, &dst)))
 }
 
 /// The parts of `dst` that each take all of `src`: kernels do not repeat a source themselves.
@@ -94,68 +110,77 @@ fn repetitions(dst: &View, src: &View) -> Result<impl Iterator<Item = View>> {
 
 /// `NttInverse`.
 pub(super) fn inverse(to: &mut Lowering<'_>, dst: &View, src: &View, basis: &Basis) -> Result<()> {
-    repetitions(dst, src)?.try_for_each(|dst| inverse_once(to, &dst, src, basis))
+    let table = to.table(Table::Inverse(basis.clone()));
+    repetitions(dst, src)?.try_for_each(|dst| inverse_rows(to, &dst, src, table))
 }
 
-fn inverse_once(to: &mut Lowering<'_>, dst: &View, src: &View, basis: &Basis) -> Result<()> {
-    let rows = Rows::whole(to, dst, basis);
+/// Inverse transform of every limb, with the factors of `table`.
+pub(super) fn inverse_rows(to: &mut Lowering<'_>, dst: &View, src: &View, table: u32) -> Result<()> {
+    let rows = Rows::whole(table, dst);
     let plan = to.ring.plan;
     let (stages, log_points) = (plan.column_stages(), plan.log_points());
-    let roots = to.ring.inverse.clone();
-    let mut launch = |kernel, src: &View, groups| -> Result<()> {
-        let params = params(to, kernel, (dst, src, None), rows);
-        let slots = [slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
-        to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
-        Ok(())
-    };
-    launch(Kernel::InverseRows { log_points, whole: stages == 0 }, src, 1 << stages)?;
+    let kernel = Kernel::InverseRows { log_points, whole: stages == 0 };
+    launch(to, kernel, Operands::of(dst, src), rows)?;
     if stages > 0 {
-        launch(Kernel::InverseColumns { stages }, dst, (1 << log_points) / COLUMN_THREADS)?;
+        launch(to, Kernel::InverseColumns { stages }, Operands::of(dst, dst), rows)?;
     }
     Ok(())
 }
 
-/// Forward transform of some rows; with a minuend, its difference with the result times each record's scale.
-pub(super) fn forward_rows(
-    to: &mut Lowering<'_>,
-    dst: &View,
-    src: &View,
-    rows: Rows,
-    minuend: Option<&View>,
-) -> Result<()> {
-    let plan = to.ring.plan;
-    let (stages, log_points) = (plan.column_stages(), plan.log_points());
-    let roots = to.ring.forward.clone();
-    let mut launch = |kernel, src: &View, groups| -> Result<()> {
-        let params = params(to, kernel, (dst, src, minuend), rows);
-        let mut slots = vec![slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
-        slots.extend(minuend.map(|view| slot(&view.buffer)).transpose()?);
-        to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
-        Ok(())
-    };
-    if stages > 0 {
-        launch(Kernel::ForwardColumns { stages }, src, (1 << log_points) / COLUMN_THREADS)?;
-    }
-    let source = if stages > 0 { dst } else { src };
-    launch(Kernel::ForwardRows { log_points, whole: stages == 0, finish: minuend.is_some() }, source, 1 << stages)
+/// Forward transform of some rows.
+pub(super) fn forward_rows(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    forward_operands(to, Operands::of(dst, src), rows)
 }
 
-fn params(
-    to: &Lowering<'_>,
-    kernel: Kernel,
-    (dst, src, minuend): (&View, &View, Option<&View>),
+/// `((minuend - NTT(src)) scale + plus)(X^element)` with each record's scale; overwrites `src`, which is `dst` if `element`
+/// is one.
+pub(super) fn forward_division(
+    to: &mut Lowering<'_>,
+    (dst, src): (&View, &View),
     rows: Rows,
-) -> NttParams {
+    minuend: &View,
+    plus: Option<&View>,
+    element: GaloisElement,
+) -> Result<()> {
+    forward_operands(to, Operands { dst, src, minuend: Some(minuend), plus, element }, rows)
+}
+
+fn forward_operands(to: &mut Lowering<'_>, operands: Operands<'_>, rows: Rows) -> Result<()> {
     let plan = to.ring.plan;
-    let [upper, middle, lower] = match kernel {
-        Kernel::ForwardColumns { .. } | Kernel::InverseColumns { .. } => plan.column_offsets(),
-        _ => plan.row_offsets(),
+    let (stages, log_points) = (plan.column_stages(), plan.log_points());
+    let end = match operands.minuend {
+        None => RowsEnd::Plain,
+        Some(_) if operands.element == GaloisElement::IDENTITY => RowsEnd::Finish,
+        Some(_) => RowsEnd::FinishTurned,
     };
-    NttParams {
+    let mut src = operands.src;
+    if stages > 0 {
+        let between = if end == RowsEnd::FinishTurned { operands.src } else { operands.dst };
+        launch(to, Kernel::ForwardColumns { stages }, Operands::of(between, src), rows)?;
+        src = between;
+    }
+    launch(to, Kernel::ForwardRows { log_points, whole: stages == 0, end }, Operands { src, ..operands }, rows)
+}
+
+fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: Rows) -> Result<()> {
+    let Operands { dst, src, minuend, plus, element } = operands;
+    let plan = to.ring.plan;
+    let (roots, columns) = match kernel {
+        Kernel::ForwardColumns { .. } => (&to.ring.forward, true),
+        Kernel::ForwardRows { .. } => (&to.ring.forward, false),
+        Kernel::InverseColumns { .. } => (&to.ring.inverse, true),
+        _ => (&to.ring.inverse, false),
+    };
+    let [upper, middle, lower] = if columns { plan.column_offsets() } else { plan.row_offsets() };
+    let groups = if columns { (1 << plan.log_points()) / COLUMN_THREADS } else { 1 << plan.column_stages() };
+    let params = NttParams {
         dst: dst.into(),
         src: src.into(),
         minuend: minuend.map_or(Window::NONE, Window::from),
+        plus: plus.map_or(Window::NONE, Window::from),
         log_n: plan.log_n,
+        element: element.get(),
+        inverse: element.inverse(to.ring.tables.log_n()).get(),
         records: rows.table,
         digit_rows: rows.digit_rows,
         first_poly: 0,
@@ -163,5 +188,11 @@ fn params(
         upper,
         middle,
         lower,
+    };
+    let mut slots = vec![slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
+    if let Some(minuend) = minuend {
+        slots.extend([slot(&minuend.buffer)?, slot(&plus.unwrap_or(minuend).buffer)?]);
     }
+    to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
+    Ok(())
 }
