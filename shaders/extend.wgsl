@@ -3,7 +3,7 @@
 // All words in [0, q).
 //
 // Tables, in vec4. A digit: (first own limb, own limbs, its conversion, sources). A conversion: two vec4 a source
-// (q, hat inverse, its quotient, shift), (weight, first limb, -, -); then `2 + ceil(sources / 4)` vec4 a target: its Limb with
+// (q, hat inverse, its quotient, -), (weight, shift, -, -); then `2 + ceil(sources / 4)` vec4 a target: its Limb with
 // aux = -D mod t, and D/q_i mod t for every source, zeros up to a whole vec4.
 
 struct Params {
@@ -52,7 +52,7 @@ fn extend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             y = reduce_once(mul_shoup_lazy(x, splat(a.y), splat(a.z), a.x), a.x);
         }
         scaled[i * THREADS + thread] = y;
-        estimate += mul_high(y << splat(a.w), splat(b.x));
+        estimate += mul_high(y << splat(b.y), splat(b.x));
     }
     let quads = (sources + 3u) / 4u;
     for (var i = sources; i < 4u * quads; i++) {

@@ -30,6 +30,7 @@ struct Row {
     q: u32,
     roots: u32,
     limb: u32, // row offset of the limb, in its digit
+    digit: u32,
     poly: u32,
     end: vec4<u32>,
 }
@@ -38,7 +39,7 @@ fn row_at(group: vec3<u32>) -> Row {
     let record = tables[params.records + 2u * group.y];
     let end = tables[params.records + 2u * group.y + 1u];
     let limb = record.z + record.w * params.digit_rows;
-    return Row(record.x, record.y * params.prime_roots, limb, params.first_poly + group.z, end);
+    return Row(record.x, record.y * params.prime_roots, limb, record.w, params.first_poly + group.z, end);
 }
 
 fn word_of(window: Window, row: Row) -> u32 {

@@ -19,6 +19,10 @@ const EXTEND_SOURCES: usize = Extension::MAX_SOURCES.next_multiple_of(4);
 pub(super) const GADGET_KEYS: usize = 4;
 /// Outputs of one thread in `combine`. The shader's `OUTPUTS`.
 pub(super) const COMBINE_OUTPUTS: u32 = 4;
+/// Target limbs of one thread where a conversion begins an NTT. The shader's `TARGETS`.
+pub(super) const GROUP_TARGETS: u32 = 4;
+/// What stands for a target that a group lacks. The shader's `ABSENT`.
+pub(super) const ABSENT: u32 = u32::MAX;
 /// Stages of the largest contiguous NTT pass: 16 KiB of workgroup memory.
 pub(super) const MAX_LOG_POINTS: u32 = 12;
 /// Stages of the smallest contiguous NTT pass.
@@ -105,6 +109,10 @@ pub(super) enum Kernel {
     ForwardColumns {
         stages: u32,
     },
+    /// Conversion with the strided pass of the forward NTT, 4 stages.
+    ConvertColumns,
+    /// Limbs that digits contain.
+    Own,
     /// Contiguous pass of the inverse NTT; `whole` if no other pass follows.
     InverseRows {
         log_points: u32,
@@ -127,6 +135,7 @@ pub(super) enum Family {
     Combine,
     Forward,
     Inverse,
+    Convert,
 }
 
 /// How a kernel is made.
@@ -155,6 +164,7 @@ const EXTEND: &str = include_str!("../../../shaders/extend.wgsl");
 const COMBINE: &str = include_str!("../../../shaders/combine.wgsl");
 const NTT_FORWARD: &str = include_str!("../../../shaders/ntt_forward.wgsl");
 const NTT_INVERSE: &str = include_str!("../../../shaders/ntt_inverse.wgsl");
+const NTT_CONVERT: &str = include_str!("../../../shaders/ntt_convert.wgsl");
 
 impl Family {
     /// The module's source.
@@ -172,6 +182,7 @@ impl Family {
             Self::Combine => &[COMBINE],
             Self::Forward => &[TURN, RADIX16, RADIX16_FORWARD, NTT, NTT_FORWARD],
             Self::Inverse => &[RADIX16, RADIX16_INVERSE, NTT, NTT_INVERSE],
+            Self::Convert => &[RADIX16, RADIX16_FORWARD, NTT, NTT_CONVERT],
         };
         [product, MOD_U32, BINDINGS].iter().chain(own).copied().collect::<Vec<_>>().join("\n")
     }
@@ -197,7 +208,7 @@ impl Kernel {
             let others = [Self::Automorphism { repeats }, Self::Extend { repeats, scaled: repeats }];
             elements.map(|element| Self::Element { element, repeats }).into_iter().chain(others)
         });
-        let plain = plain.chain([Self::GadgetDot, Self::Uniform, Self::Combine]);
+        let plain = plain.chain([Self::GadgetDot, Self::Uniform, Self::Combine, Self::ConvertColumns, Self::Own]);
         let columns = [4, 5].map(|stages| [Self::ForwardColumns { stages }, Self::InverseColumns { stages }]);
         let rows = (MIN_LOG_POINTS..=MAX_LOG_POINTS).flat_map(|log_points| {
             [false, true].map(|whole| {
@@ -217,12 +228,13 @@ impl Kernel {
             entry: label,
             overrides: vec![("THREADS", f64::from(threads)), ("REPEATS", f64::from(u8::from(repeats)))],
         };
-        let columns = |label, family, stages| KernelSpec {
+        let columns = |label, family, entry| KernelSpec {
             label,
             family,
-            entry: if stages == 5 { "columns32" } else { "columns16" },
+            entry,
             overrides: vec![("COLUMN_THREADS", f64::from(COLUMN_THREADS))],
         };
+        let strided = |stages| if stages == 5 { "columns32" } else { "columns16" };
         match self {
             Self::Element { element, repeats } => plain(element.label(), Family::Element, ELEMENT_THREADS, repeats),
             Self::Automorphism { repeats } => plain("automorphism", Family::Automorphism, ELEMENT_THREADS, repeats),
@@ -240,8 +252,10 @@ impl Kernel {
                 spec.overrides.push(("PRODUCTS", PRODUCTS as f64));
                 spec
             }
-            Self::ForwardColumns { stages } => columns("ntt_forward_columns", Family::Forward, stages),
-            Self::InverseColumns { stages } => columns("ntt_inverse_columns", Family::Inverse, stages),
+            Self::ForwardColumns { stages } => columns("ntt_forward_columns", Family::Forward, strided(stages)),
+            Self::InverseColumns { stages } => columns("ntt_inverse_columns", Family::Inverse, strided(stages)),
+            Self::ConvertColumns => columns("ntt_convert_columns", Family::Convert, "columns16"),
+            Self::Own => columns("own", Family::Convert, "own"),
             Self::ForwardRows { log_points, whole, end } => KernelSpec {
                 label: "ntt_forward_rows",
                 family: Family::Forward,

@@ -1,8 +1,9 @@
 //! Small tables that kernels look up (primes of limbs, conversion constants, which rows to transform), interned: each is
 //! made and uploaded once.
 
+use super::catalog::{ABSENT, GROUP_TARGETS};
 use crate::device::program::{Basis, Digit};
-use crate::math::{Modulus, RingTables};
+use crate::math::{Extension, Modulus, RingTables};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,6 +31,13 @@ pub(super) enum Table {
     Conversion(Basis, Basis),
     /// The conversions of all digits.
     Digits(Basis, Arc<[Digit]>),
+    /// Rows of a conversion with the first pass of an NTT: groups of limbs of the second basis, of one digit of the first basis each,
+    /// without those that the digit contains if the digits are the second basis' own.
+    Groups(Basis, Arc<[Digit]>),
+    /// The same for all of the first basis to all of the second.
+    DivisionGroups(Basis, Basis),
+    /// Rows that only move: the limbs that each digit contains.
+    Own(Basis, Arc<[Digit]>),
 }
 
 /// All tables, one after the other.
@@ -107,10 +115,10 @@ impl Tables {
                 self.push(limbs.flat_map(|((&p, l), &scale)| forward_record(ring, p, l, 0, scale)))
             }
             Table::Foreign(basis, digits) => {
-                let rows = digits.iter().zip(0..).flat_map(|(digit, d)| {
-                    let foreign = move |l: &u32| !(digit.first..digit.first + digit.limbs).contains(l);
-                    (0..basis.limbs()).filter(foreign).map(move |l| (d, l))
-                });
+                let rows = digits
+                    .iter()
+                    .zip(0..)
+                    .flat_map(|(digit, d)| foreign(basis, digit).into_iter().map(move |l| (d, l)));
                 self.push(rows.flat_map(|(d, l)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
             }
             Table::Conversion(from, to) => {
@@ -124,15 +132,67 @@ impl Tables {
                     .collect();
                 self.push(heads)
             }
+            Table::Groups(basis, digits) => {
+                let groups = digits.iter().zip(0..).flat_map(|(digit, index)| {
+                    let from = basis.slice(digit.first, digit.limbs);
+                    self.groups(ring, (&from, digit.first), (basis, &foreign(basis, digit)), index)
+                });
+                let heads: Vec<_> = groups.collect();
+                self.push(heads)
+            }
+            Table::DivisionGroups(kept, dropped) => {
+                let all: Vec<u32> = (0..kept.limbs()).collect();
+                let heads = self.groups(ring, (dropped, 0), (kept, &all), 0);
+                self.push(heads)
+            }
+            Table::Own(basis, digits) => {
+                let rows = digits
+                    .iter()
+                    .zip(0..)
+                    .flat_map(|(digit, d)| (digit.first..).take(digit.limbs as usize).map(move |l| (d, l)));
+                self.push(rows.flat_map(|(d, l)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
+            }
         }
+    }
+
+    /// What `shaders/extend.wgsl` wants to know of the sources of a conversion.
+    fn sources(&mut self, ring: &RingTables, from: &Basis, e: &Extension) -> u32 {
+        self.push(moduli(ring, from).enumerate().flat_map(|(i, m)| {
+            [[m.get(), e.hat_inverse[i], m.shoup(e.hat_inverse[i]), 0], [e.weight[i], e.shift[i], 0, 0]]
+        }))
+    }
+
+    /// Records of `shaders/ntt_convert.wgsl`: from a digit's primes, the first of which is limb `first` of its source, to
+    /// some limbs of a basis.
+    fn groups(
+        &mut self,
+        ring: &RingTables,
+        (from, first): (&Basis, u32),
+        (to, limbs): (&Basis, &[u32]),
+        digit: u32,
+    ) -> Vec<[u32; 4]> {
+        let e = ring.extension(from.primes(), to.primes());
+        let (sources, count) = (self.sources(ring, from, &e), from.primes().len());
+        let heads = limbs.chunks(GROUP_TARGETS as usize).flat_map(|limbs| {
+            // A group with fewer limbs repeats its first and stores it once.
+            let limb = |t: usize| *limbs.get(t).unwrap_or(&limbs[0]);
+            let prime = |t: usize| to.primes()[limb(t) as usize];
+            let at = self
+                .push([std::array::from_fn(|t| limbs.get(t).copied().unwrap_or(ABSENT)), std::array::from_fn(prime)]);
+            self.push((0..GROUP_TARGETS as usize).flat_map(|t| {
+                let m = ring.primes()[prime(t) as usize].modulus();
+                limb_record(m, m.neg(e.product[limb(t) as usize]))
+            }));
+            self.push((0..count).map(|i| std::array::from_fn(|t| e.hat[limb(t) as usize * count + i])));
+            [[at, from.limbs(), sources, first], [digit, 0, 0, 0]]
+        });
+        heads.collect()
     }
 
     /// The constants of `shaders/extend.wgsl`.
     fn conversion(&mut self, ring: &RingTables, from: &Basis, to: &Basis) -> u32 {
         let e = ring.extension(from.primes(), to.primes());
-        let at = self.push(moduli(ring, from).enumerate().flat_map(|(i, m)| {
-            [[m.get(), e.hat_inverse[i], m.shoup(e.hat_inverse[i]), e.shift[i]], [e.weight[i], 0, 0, 0]]
-        }));
+        let at = self.sources(ring, from, &e);
         let sources = from.primes().len();
         self.push(moduli(ring, to).enumerate().flat_map(|(j, m)| {
             let hats = e.hat[j * sources..][..sources].chunks(4).map(|some| {
@@ -150,6 +210,11 @@ impl Tables {
         self.records.extend(records);
         at
     }
+}
+
+/// The limbs of a basis that a digit does not contain.
+pub(super) fn foreign(basis: &Basis, digit: &Digit) -> Vec<u32> {
+    (0..basis.limbs()).filter(|l| !(digit.first..digit.first + digit.limbs).contains(l)).collect()
 }
 
 fn moduli(ring: &RingTables, basis: &Basis) -> impl Iterator<Item = Modulus> {

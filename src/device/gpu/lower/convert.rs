@@ -3,13 +3,13 @@
 use super::Lowering;
 use super::ntt::{self, Rows};
 use crate::device::buffer::View;
-use crate::device::gpu::catalog::{EXTEND_TARGETS, EXTEND_THREADS, Kernel};
+use crate::device::gpu::catalog::{EXTEND_TARGETS, EXTEND_THREADS, GROUP_TARGETS, Kernel};
 use crate::device::gpu::dispatch::slot;
 use crate::device::gpu::params::{ExtendParams, Window};
 use crate::device::gpu::tables::Table;
 use crate::device::program::{Basis, Digit};
 use crate::error::Result;
-use crate::units::{GaloisElement, Shape};
+use crate::units::GaloisElement;
 use std::sync::Arc;
 
 /// `BasisExtend`.
@@ -22,27 +22,68 @@ pub(super) fn basis_extend(
     extend(to, (dst, src, src), digits, dst.polys, false)
 }
 
-/// `Decompose`: own limbs are copied and foreign ones converted in one launch, then the foreign ones are transformed.
+/// `Decompose`: own limbs are copied, foreign ones converted and transformed.
 pub(super) fn decompose(
     to: &mut Lowering<'_>,
-    (dst, coefficients, evaluations): (&View, &View, &View),
+    (dst, src): (&View, &View),
     digits: &Arc<[Digit]>,
     basis: &Basis,
 ) -> Result<()> {
-    let batch = evaluations.polys;
-    let table = to.table(Table::Digits(basis.clone(), Arc::clone(digits)));
-    extend(to, (dst, coefficients, evaluations), table, batch, false)?;
-    let foreign = digits.iter().map(|digit| basis.limbs() - digit.limbs).sum();
-    if foreign == 0 {
+    let batch = src.polys;
+    let scaled = scaled(to, src, digits, &basis.slice(0, src.limbs))?;
+    let foreign = foreign_rows(to, dst, (digits, basis), batch);
+    if ntt::converts(to) {
+        let table = to.table(Table::Own(basis.clone(), Arc::clone(digits)));
+        let count = digits.iter().map(|digit| digit.limbs).sum();
+        ntt::own(to, dst, src, Rows { table, count, ..foreign })?;
+        if foreign.count > 0 {
+            convert_digits(to, dst, &scaled, (digits, basis), foreign)?;
+            ntt::forward_rest(to, dst, foreign)?;
+        }
         return Ok(());
     }
-    let rows = Rows {
+    let table = to.table(Table::Digits(basis.clone(), Arc::clone(digits)));
+    extend(to, (dst, &scaled, src), table, batch, true)?;
+    if foreign.count == 0 {
+        return Ok(());
+    }
+    ntt::forward_rows(to, dst, dst, foreign)
+}
+
+/// The limbs that digits do not contain.
+fn foreign_rows(to: &mut Lowering<'_>, dst: &View, (digits, basis): (&Arc<[Digit]>, &Basis), batch: u32) -> Rows {
+    Rows {
         table: to.table(Table::Foreign(basis.clone(), Arc::clone(digits))),
-        count: foreign,
+        count: digits.iter().map(|digit| basis.limbs() - digit.limbs).sum(),
         polys: batch,
         digit_rows: batch * dst.buffer.shape().limbs,
-    };
-    ntt::forward_rows(to, dst, dst, rows)
+    }
+}
+
+/// Converts every digit to its foreign limbs and begins their transforms.
+fn convert_digits(
+    to: &mut Lowering<'_>,
+    dst: &View,
+    scaled: &View,
+    (digits, basis): (&Arc<[Digit]>, &Basis),
+    foreign: Rows,
+) -> Result<()> {
+    let table = to.table(Table::Groups(basis.clone(), Arc::clone(digits)));
+    let count = digits.iter().map(|digit| groups(basis.limbs() - digit.limbs)).sum();
+    ntt::convert_columns(to, dst, scaled, Rows { table, count, ..foreign })
+}
+
+/// Groups of so many targets.
+fn groups(targets: u32) -> u32 {
+    targets.div_ceil(GROUP_TARGETS)
+}
+
+/// The scaled residues that the digits' conversions begin with.
+fn scaled(to: &mut Lowering<'_>, src: &View, digits: &Arc<[Digit]>, basis: &Basis) -> Result<View> {
+    let scaled = to.recorder.scratch(src.shape())?.view();
+    let records = to.table(Table::Scaled(basis.clone(), Arc::clone(digits)));
+    ntt::inverse_rows(to, &scaled, src, records)?;
+    Ok(scaled)
 }
 
 /// `ModDown`.
@@ -53,22 +94,20 @@ pub(super) fn mod_down(
     plus: Option<&View>,
     element: GaloisElement,
 ) -> Result<()> {
-    let shape = Shape { batch: src.polys, limbs: dropped.limbs(), log_n: to.log_n() };
-    let scaled = to.recorder.scratch(shape)?.view();
-    let all = Arc::new([Digit { first: 0, limbs: dropped.limbs() }]);
-    let records = to.table(Table::Scaled(dropped.clone(), all));
-    ntt::inverse_rows(to, &scaled, &src.limbs(kept.limbs(), dropped.limbs())?, records)?;
+    let all: Arc<[Digit]> = Arc::new([Digit { first: 0, limbs: dropped.limbs() }]);
+    let scaled = scaled(to, &src.limbs(kept.limbs(), dropped.limbs())?, &all, dropped)?;
     // Words that an automorphism moves must not lie where other workgroups still read.
     let converted =
         if element == GaloisElement::IDENTITY { dst.clone() } else { to.recorder.scratch(dst.shape())?.view() };
-    let table = to.table(Table::Conversion(dropped.clone(), kept.clone()));
-    extend(to, (&converted, &scaled, &scaled), table, dst.polys, true)?;
-    let rows = Rows {
-        table: to.table(Table::Division(kept.clone(), dropped.clone())),
-        count: kept.limbs(),
-        polys: dst.polys,
-        digit_rows: 0,
-    };
+    let table = to.table(Table::Division(kept.clone(), dropped.clone()));
+    let rows = Rows { table, count: kept.limbs(), polys: dst.polys, digit_rows: 0 };
+    if ntt::converts(to) {
+        let table = to.table(Table::DivisionGroups(kept.clone(), dropped.clone()));
+        ntt::convert_columns(to, &converted, &scaled, Rows { table, count: groups(kept.limbs()), ..rows })?;
+    } else {
+        let table = to.table(Table::Conversion(dropped.clone(), kept.clone()));
+        extend(to, (&converted, &scaled, &scaled), table, dst.polys, true)?;
+    }
     ntt::forward_division(to, (dst, &converted), rows, &src.limbs(0, kept.limbs())?, plus, element)
 }
 

@@ -59,6 +59,9 @@ impl GpuRing {
     }
 }
 
+/// Stages of the strided pass that a conversion can begin.
+const CONVERT_STAGES: u32 = 4;
+
 /// Which rows a transform covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
@@ -129,50 +132,82 @@ pub(super) fn inverse_rows(to: &mut Lowering<'_>, dst: &View, src: &View, table:
 
 /// Forward transform of some rows.
 pub(super) fn forward_rows(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
-    forward_operands(to, Operands::of(dst, src), rows)
+    if to.ring.plan.column_stages() == 0 {
+        return last_pass(to, Operands::of(dst, src), rows);
+    }
+    first_pass(to, dst, src, rows)?;
+    last_pass(to, Operands::of(dst, dst), rows)
 }
 
-/// `((minuend - NTT(src)) scale + plus)(X^element)` with each record's scale; overwrites `src`, which is `dst` if `element`
-/// is one.
+/// `((minuend - NTT(converted)) scale + plus)(X^element)` with each record's scale, overwriting `converted`, whose transforms
+/// [`convert_columns`] has begun where it can. It may be `dst` if `element` is one.
 pub(super) fn forward_division(
     to: &mut Lowering<'_>,
-    (dst, src): (&View, &View),
+    (dst, converted): (&View, &View),
     rows: Rows,
     minuend: &View,
     plus: Option<&View>,
     element: GaloisElement,
 ) -> Result<()> {
-    forward_operands(to, Operands { dst, src, minuend: Some(minuend), plus, element }, rows)
+    if !converts(to) && to.ring.plan.column_stages() > 0 {
+        first_pass(to, converted, converted, rows)?;
+    }
+    last_pass(to, Operands { dst, src: converted, minuend: Some(minuend), plus, element }, rows)
 }
 
-fn forward_operands(to: &mut Lowering<'_>, operands: Operands<'_>, rows: Rows) -> Result<()> {
+/// Whether a conversion can begin a transform; see [`convert_columns`].
+pub(super) fn converts(to: &Lowering<'_>) -> bool {
+    to.ring.plan.column_stages() == CONVERT_STAGES
+}
+
+/// Converts scaled residues to the groups of limbs in `rows` and begins their transforms, which [`forward_rest`] or
+/// [`forward_division`] end.
+pub(super) fn convert_columns(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    launch(to, Kernel::ConvertColumns, Operands::of(dst, src), rows)
+}
+
+/// Copies rows that only move.
+pub(super) fn own(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    launch(to, Kernel::Own, Operands::of(dst, src), rows)
+}
+
+/// Ends the transforms that [`convert_columns`] began, in place.
+pub(super) fn forward_rest(to: &mut Lowering<'_>, dst: &View, rows: Rows) -> Result<()> {
+    last_pass(to, Operands::of(dst, dst), rows)
+}
+
+/// The strided pass of a forward transform, if it has one.
+fn first_pass(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    launch(to, Kernel::ForwardColumns { stages: to.ring.plan.column_stages() }, Operands::of(dst, src), rows)
+}
+
+/// The contiguous pass of a forward transform.
+fn last_pass(to: &mut Lowering<'_>, operands: Operands<'_>, rows: Rows) -> Result<()> {
     let plan = to.ring.plan;
-    let (stages, log_points) = (plan.column_stages(), plan.log_points());
     let end = match operands.minuend {
         None => RowsEnd::Plain,
         Some(_) if operands.element == GaloisElement::IDENTITY => RowsEnd::Finish,
         Some(_) => RowsEnd::FinishTurned,
     };
-    let mut src = operands.src;
-    if stages > 0 {
-        let between = if end == RowsEnd::FinishTurned { operands.src } else { operands.dst };
-        launch(to, Kernel::ForwardColumns { stages }, Operands::of(between, src), rows)?;
-        src = between;
-    }
-    launch(to, Kernel::ForwardRows { log_points, whole: stages == 0, end }, Operands { src, ..operands }, rows)
+    let (log_points, whole) = (plan.log_points(), plan.column_stages() == 0);
+    launch(to, Kernel::ForwardRows { log_points, whole, end }, operands, rows)
 }
 
 fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: Rows) -> Result<()> {
     let Operands { dst, src, minuend, plus, element } = operands;
     let plan = to.ring.plan;
     let (roots, columns) = match kernel {
-        Kernel::ForwardColumns { .. } => (&to.ring.forward, true),
         Kernel::ForwardRows { .. } => (&to.ring.forward, false),
+        Kernel::InverseRows { .. } => (&to.ring.inverse, false),
         Kernel::InverseColumns { .. } => (&to.ring.inverse, true),
-        _ => (&to.ring.inverse, false),
+        _ => (&to.ring.forward, true),
     };
     let [upper, middle, lower] = if columns { plan.column_offsets() } else { plan.row_offsets() };
-    let groups = if columns { (1 << plan.log_points()) / COLUMN_THREADS } else { 1 << plan.column_stages() };
+    let groups = match kernel {
+        Kernel::Own => (1 << (plan.log_n - 2)) / COLUMN_THREADS,
+        _ if columns => (1 << plan.log_points()) / COLUMN_THREADS,
+        _ => 1 << plan.column_stages(),
+    };
     let params = NttParams {
         dst: dst.into(),
         src: src.into(),
