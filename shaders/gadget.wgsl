@@ -1,5 +1,6 @@
 // gadget_dot: the inner product of a key switch with digits in memory, up to KEYS key digits a dispatch.
-// Mirror: src/device/cpu/kernels/gadget.rs.  Grid: x = words / (4 THREADS), y = limb, z = polynomial.  All words in [0, q).
+// Mirror: src/device/cpu/kernels/gadget.rs.  Grid: x = words / (4 THREADS), y = polynomial, z = limb:
+// the polynomials of one limb follow each other, whose keys are the same.  All words in [0, q).
 
 struct Params {
     dst: Window,
@@ -10,6 +11,7 @@ struct Params {
     inverse: u32,      // of the element, mod 2N
     limbs: u32,        // table of Limb, aux = key row, factor = Q
     first_poly: u32,   // of this dispatch
+    first_limb: u32,
     batch: u32,
     first_digit: u32,
     keys: u32,         // key digits of this dispatch, 1 to KEYS
@@ -35,20 +37,21 @@ fn first_sum(poly: u32, row: u32, word: u32, limb: Limb) -> Sum {
 @compute @workgroup_size(THREADS)
 fn gadget_dot(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let word = group.x * THREADS + thread;
-    let poly = params.first_poly + group.z;
+    let poly = params.first_poly + group.y;
+    let row = params.first_limb + group.z;
     let shift = params.log_n - 2u;
-    let limb = limb_at(params.limbs, group.y);
+    let limb = limb_at(params.limbs, row);
 
-    var sum0 = first_sum(poly, group.y, word, limb);
-    var sum1 = first_sum(poly + params.batch, group.y, word, limb);
+    var sum0 = first_sum(poly, row, word, limb);
+    var sum1 = first_sum(poly + params.batch, row, word, limb);
     for (var i = 0u; i < params.keys; i++) {
         let from_poly = (params.first_digit + i) * params.batch + poly;
-        let digit = digits[(row_of(params.digits, from_poly, group.y) << shift) + word];
+        let digit = digits[(row_of(params.digits, from_poly, row) << shift) + word];
         sum0 = sum_add_product(sum0, digit, key_at(i, (limb.aux << shift) + word));
         sum1 = sum_add_product(sum1, digit, key_at(i, ((limb.aux + params.key_limbs) << shift) + word));
     }
-    put(sum0, poly, group.y, word, limb);
-    put(sum1, poly + params.batch, group.y, word, limb);
+    put(sum0, poly, row, word, limb);
+    put(sum1, poly + params.batch, row, word, limb);
 }
 
 fn put(sum: Sum, poly: u32, row: u32, word: u32, limb: Limb) {

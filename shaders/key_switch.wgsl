@@ -1,6 +1,6 @@
 // key_switch: the last pass of the forward NTT of all digits' foreign limbs, and their inner product with the key, in one:
 // a workgroup takes its piece of every digit, one after the other, and keeps the sums in registers.
-// Mirror: src/device/cpu/kernels/gadget.rs.  Grid: x = pieces, y = limb, z = polynomial of a component.
+// Mirror: src/device/cpu/kernels/gadget.rs.  Grid: x = pieces, y = polynomial of a component, z = limb.
 // Digits as the pass before leaves them, all other words in [0, q).
 //
 // `src` has the digits, digit-major; `minuend` the polynomials that were cut, whose limbs are the digits' own. The first of a

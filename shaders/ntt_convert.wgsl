@@ -1,6 +1,7 @@
 // ntt_convert: centred conversion between residue bases and the first pass of the forward NTT of what it gives, several target
 // limbs a thread: sources are scaled residues y_i in coefficient form, as an inverse NTT with the right factors leaves them.
-// Mirrors: src/math/rns.rs, src/math/tables.rs.  Grid: x = columns / COLUMN_THREADS, y = group of targets, z = polynomial.
+// Mirrors: src/math/rns.rs, src/math/tables.rs.  Grid: x = columns / COLUMN_THREADS, y = group of targets, z = polynomial:
+// groups of one source follow each other, which they read again.
 // Sources in [0, q), results in [0, 4q) for `rows` of ntt_forward.
 //
 // Tables, in vec4. A row of the grid of `columns16`: (group, sources, conversion, first source limb), (digit, -, -, -). A conversion: extend.wgsl
@@ -23,9 +24,10 @@ struct Conversion {
 }
 
 fn conversion_at(group: vec3<u32>, column: u32) -> Conversion {
-    let head = tables[params.records + 2u * group.y];
-    let digit = tables[params.records + 2u * group.y + 1u].x;
-    let poly = params.first_poly + group.z;
+    let at = params.records + 2u * (params.first_y + group.y);
+    let head = tables[at];
+    let digit = tables[at + 1u].x;
+    let poly = params.first_z + group.z;
     let first = (row_of(params.src, poly, head.w) << params.log_n) + column;
     let to = (row_of(params.dst, poly, digit * params.digit_rows) << params.log_n) + column;
     return Conversion(head.x, head.y, head.z + 1u, first, to, tables[head.x], tables[head.x + 1u]);
@@ -88,7 +90,7 @@ fn columns16(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     column16(c, 3u, c.limbs.w, c.primes.w, Sixteen(x.d, y.d, z.d, w.d), step);
 }
 
-// Limbs that a digit contains, which need no conversion; grid: x = words / (4 COLUMN_THREADS), y = record, z = polynomial.
+// Limbs that a digit contains, which need no conversion; grid: x = words / (4 COLUMN_THREADS), y = polynomial, z = record.
 @compute @workgroup_size(COLUMN_THREADS)
 fn own(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let quad = group.x * COLUMN_THREADS + thread;

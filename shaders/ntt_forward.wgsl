@@ -1,7 +1,7 @@
 // ntt_forward: Cooley-Tukey stages of the negacyclic NTT, all limbs at once, three radix-16 rounds in a workgroup.
 // Up to N = 2^12 `rows` is the whole transform. Above, `columns` does the first stages (4, or 5 for 2^17) in registers,
 // one column of stride N/16 a thread, and `rows` the rest on contiguous pieces of 2^9 .. 2^12 words.
-// Mirror: src/math/tables.rs.  Grid: x = pieces or columns, y = record, z = polynomial.
+// Mirror: src/math/tables.rs.  Grid: x = pieces or columns, y = polynomial, z = record.
 // Words in [0, q) at both ends of the transform, in [0, 4q) between stages and passes.
 
 override WHOLE: bool = true; // `rows` is the whole transform

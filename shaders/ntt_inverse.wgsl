@@ -1,6 +1,6 @@
 // ntt_inverse: Gentleman-Sande stages of the inverse negacyclic NTT, the passes of ntt_forward backwards. Each row's factor,
 // 1/N among it, rides in the last stage.
-// Mirror: src/math/tables.rs.  Grid: x = pieces or columns, y = record, z = polynomial.
+// Mirror: src/math/tables.rs.  Grid: x = pieces or columns, y = polynomial, z = record.
 // Words in [0, q) at both ends of the transform, in [0, 2q) between stages and passes.
 
 override WHOLE: bool = true; // `rows` is the whole transform

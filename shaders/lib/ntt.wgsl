@@ -8,10 +8,11 @@ struct Params {
     log_n: u32,
     element: u32,     // TURN: X^element for X, of the result
     inverse: u32,     // of the element, mod 2N
+    first_y: u32,     // of this dispatch's grid
+    first_z: u32,
     records: u32,     // table of two vec4 a row of the grid: (q, prime, limb, digit), and constants of the transform's end:
                       // of a division (scale, its quotient, -, -), of an inverse transform those of `last_butterfly`
     digit_rows: u32,  // rows from one digit to the next
-    first_poly: u32,  // of this dispatch
     prime_roots: u32, // vec4 of roots a prime
     upper: u32,       // first root vec4 of the rounds, top first
     middle: u32,
@@ -40,11 +41,13 @@ struct Row {
     end: vec4<u32>,
 }
 
+// The polynomials of one row come one after the other, so that roots (and keys) are read again soon.
 fn row_at(group: vec3<u32>) -> Row {
-    let record = tables[params.records + 2u * group.y];
-    let end = tables[params.records + 2u * group.y + 1u];
+    let at = params.records + 2u * (params.first_z + group.z);
+    let record = tables[at];
+    let end = tables[at + 1u];
     let limb = record.z + record.w * params.digit_rows;
-    return Row(record.x, record.y * params.prime_roots, limb, record.w, params.first_poly + group.z, end);
+    return Row(record.x, record.y * params.prime_roots, limb, record.w, params.first_y + group.y, end);
 }
 
 fn word_of(window: Window, row: Row) -> u32 {

@@ -51,6 +51,7 @@ pub(super) enum Element {
     Mul,
     MulAdd,
     MulScalar,
+    MulScalarAdd,
     AddScalar,
     Tensor,
 }
@@ -66,6 +67,7 @@ impl Element {
             Self::Mul => "mul",
             Self::MulAdd => "mul_add",
             Self::MulScalar => "mul_scalar",
+            Self::MulScalarAdd => "mul_scalar_add",
             Self::AddScalar => "add_scalar",
             Self::Tensor => "tensor",
         }
@@ -220,6 +222,7 @@ impl Kernel {
             Element::Mul,
             Element::MulAdd,
             Element::MulScalar,
+            Element::MulScalarAdd,
             Element::AddScalar,
             Element::Tensor,
         ];

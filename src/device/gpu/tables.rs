@@ -129,11 +129,14 @@ impl Tables {
                 self.push(limbs.flat_map(|((&p, l), &scale)| forward_record(ring, p, l, 0, scale)))
             }
             Table::Foreign(basis, digits) => {
-                let rows = digits
+                let mut rows: Vec<(u32, u32)> = digits
                     .iter()
                     .zip(0..)
-                    .flat_map(|(digit, d)| foreign(basis, digit).into_iter().map(move |l| (d, l)));
-                self.push(rows.flat_map(|(d, l)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
+                    .flat_map(|(digit, d)| foreign(basis, digit).into_iter().map(move |l| (l, d)))
+                    .collect();
+                // Limb by limb: the digits of one limb read the same roots.
+                rows.sort_unstable();
+                self.push(rows.into_iter().flat_map(|(l, d)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
             }
             Table::Conversion(from, to) => {
                 let conversion = self.conversion(ring, from, to);

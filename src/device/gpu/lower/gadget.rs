@@ -102,6 +102,7 @@ pub(super) fn gadget_dot(to: &mut Lowering<'_>, product: Product<'_>, digits: &V
             inverse: group.element.inverse(to.ring.tables().log_n()).get(),
             limbs: group.limbs,
             first_poly: 0,
+            first_limb: 0,
             batch,
             first_digit: group.first_digit,
             keys: group.count(),
@@ -117,7 +118,7 @@ pub(super) fn gadget_dot(to: &mut Lowering<'_>, product: Product<'_>, digits: &V
             slots.push(slot(key)?);
         }
         let kernel = Kernel::GadgetDot { many, turned: group.element != GaloisElement::IDENTITY };
-        to.recorder.launch(kernel, params, &slots, [to.groups(), group.dst.limbs, batch]);
+        to.recorder.launch(kernel, params, &slots, [to.groups(), batch, group.dst.limbs]);
         Ok(())
     })
 }

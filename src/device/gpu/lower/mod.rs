@@ -62,11 +62,11 @@ pub(super) fn op(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
         }
         Op::Uniform { dst, seed, basis } => element::uniform(to, dst, *seed, basis),
         Op::Tensor { dst, a, b, basis } => element::tensor(to, (dst, a, b), basis),
-        Op::MulScalarAdd { dst, a, scalars, basis } => element::mul_scalar_add(to, (dst, a), scalars, basis),
-        Op::MulScalar { dst, a, scalars, basis } | Op::AddScalar { dst, a, scalars, basis } => {
-            let element = if matches!(op, Op::MulScalar { .. }) { Element::MulScalar } else { Element::AddScalar };
-            element::scalar(to, element, (dst, a), scalars, basis)
+        Op::MulScalar { dst, a, scalars, basis } => element::scalar(to, Element::MulScalar, (dst, a), scalars, basis),
+        Op::MulScalarAdd { dst, a, scalars, basis } => {
+            element::scalar(to, Element::MulScalarAdd, (dst, a), scalars, basis)
         }
+        Op::AddScalar { dst, a, scalars, basis } => element::scalar(to, Element::AddScalar, (dst, a), scalars, basis),
         Op::Zero { .. }
         | Op::Copy { .. }
         | Op::Add { .. }

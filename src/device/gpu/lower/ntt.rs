@@ -239,7 +239,8 @@ fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: R
         inverse: element.inverse(to.ring.tables.log_n()).get(),
         records: rows.table,
         digit_rows: rows.digit_rows,
-        first_poly: 0,
+        first_y: 0,
+        first_z: 0,
         prime_roots: plan.prime_roots(),
         upper,
         middle,
@@ -257,6 +258,10 @@ fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: R
     for key in keys.map_or(&[][..], |keys| keys.keys) {
         slots.push(slot(key)?);
     }
-    to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
+    let grid = match kernel {
+        Kernel::ConvertColumns => [groups, rows.count, rows.polys],
+        _ => [groups, rows.polys, rows.count],
+    };
+    to.recorder.launch(kernel, params, &slots, grid);
     Ok(())
 }
