@@ -16,8 +16,8 @@ mod program;
 mod queue;
 mod recorder;
 
-pub use backend::{Backend, Caps, DeviceKind};
+pub use backend::{Backend, Caps, DeviceKind, Statistics};
 pub use buffer::{Buffer, View};
-pub use program::{Basis, Digit, Op, Program, RingId};
+pub use program::{Basis, Digit, Op, RingId};
 pub use queue::{Device, LoadedRing};
 pub use recorder::OpLog;

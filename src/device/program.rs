@@ -263,13 +263,6 @@ impl std::fmt::Display for Op {
     }
 }
 
-/// Operations of one or more rings, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Program {
-    /// Each operation with its ring.
-    pub steps: Vec<(RingId, Op)>,
-}
-
 struct Check<'a> {
     op: &'a Op,
     ring: &'a RingTables,

@@ -78,12 +78,11 @@ pub(super) fn open_backend(selector: Selector<'_>, allow_int64: bool) -> Result<
     let caps = Caps {
         kind: if software { DeviceKind::SoftwareGpu } else { DeviceKind::Gpu },
         int64,
-        queue_ops: 256,
-        queue_bytes: if software { 256 << 20 } else { 1 << 30 },
         max_buffer_bytes: limits.max_buffer_size.min(limits.max_storage_buffer_binding_size),
     };
     log::debug!("{} ({}), {} wide product", info.name, info.driver, if int64 { "64-bit" } else { "portable" });
-    GpuBackend::new(info.name, caps, device, queue, failure)
+    let most_idle = if software { 256 << 20 } else { 1 << 30 };
+    GpuBackend::new((info.name, caps), (device, queue), failure, most_idle)
 }
 
 /// What to ask of a device: the usual limits where they do not matter, all it has where they do.
