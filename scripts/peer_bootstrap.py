@@ -23,7 +23,6 @@ makes a virtual environment outside the repository (`--venv`), from
 """
 
 import argparse
-import glob
 import importlib.metadata
 import json
 import math
@@ -31,13 +30,13 @@ import os
 import random
 import re
 import resource
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 
-WHEEL = "openfhe==1.6.1.0.22.4"
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "benches", "peers"))
+from environments import python_of  # noqa: E402
+
 INSIDE = "RINGLIGHT_PEER_VENV"
 
 
@@ -54,29 +53,16 @@ def arguments():
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1, help="of the values; OpenFHE's own randomness has no seed here")
     parser.add_argument("--python", help="a CPython 3.10")
-    parser.add_argument("--venv", default=os.path.join(tempfile.gettempdir(), "ringlight-peer-openfhe"))
+    parser.add_argument("--venv", help="where its environment is or shall be")
     return parser.parse_args()
-
-
-def python310(wanted):
-    candidates = [wanted] if wanted else [shutil.which("python3.10")]
-    candidates += sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.10.*/bin/python3.10")))
-    for candidate in filter(None, candidates):
-        test = [candidate, "-c", "import sys, venv; assert sys.version_info[:2] == (3, 10)"]
-        if subprocess.run(test, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-            return candidate
-        if wanted:
-            break
-    raise SystemExit("no CPython 3.10 found; install one and name it with --python")
 
 
 def start_inside(args):
     """Makes the virtual environment where it is missing and runs this script in it."""
-    python = os.path.join(args.venv, "bin", "python")
-    ready = os.path.exists(python) and subprocess.run([python, "-c", "import openfhe"], check=False).returncode == 0
-    if not ready:
-        subprocess.run([python310(args.python), "-m", "venv", args.venv], check=True, stdout=sys.stderr)
-        subprocess.run([python, "-m", "pip", "install", "-q", WHEEL], check=True, stdout=sys.stderr)
+    try:
+        python = python_of("openfhe", args.python, args.venv)
+    except RuntimeError as error:
+        raise SystemExit(f"{error}; name one with --python") from error
     environment = {**os.environ, INSIDE: "1", "OMP_NUM_THREADS": str(args.threads), "OMP_DYNAMIC": "FALSE"}
     os.execve(python, [python, os.path.abspath(__file__), *sys.argv[1:]], environment)
 

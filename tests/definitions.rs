@@ -276,6 +276,74 @@ impl Model {
         self.words(&view.buffer)[Self::offset(view, b, l)..][..n].to_vec()
     }
 
+    fn forward(&self, words: &[u32], p: u32) -> Vec<u32> {
+        ntt(words, self.moduli[p as usize], self.psi[p as usize])
+    }
+
+    fn backward(&self, words: &[u32], p: u32) -> Vec<u32> {
+        inverse_ntt(words, self.moduli[p as usize], self.psi[p as usize])
+    }
+
+    /// The integers behind a polynomial's limbs under base conversion.
+    fn convert(&self, limbs: &[Vec<u32>], from: &[u32]) -> Vec<BigInt> {
+        let at = |i: usize| converted(&limbs.iter().map(|row| row[i]).collect::<Vec<_>>(), from);
+        (0..self.n).map(at).collect()
+    }
+
+    /// The digits of a gadget decomposition.
+    fn decomposed(&self, src: &View, digits: &[Digit], basis: &Basis) -> Rows {
+        let (batch, primes) = (src.polys as usize, basis.primes());
+        let moduli: Vec<u32> = primes.iter().map(|&p| self.moduli[p as usize]).collect();
+        (0..digits.len() * batch)
+            .map(|k| {
+                let digit = digits[k / batch];
+                let own = digit.first as usize..(digit.first + digit.limbs) as usize;
+                let limbs: Vec<_> =
+                    own.clone().map(|l| self.backward(&self.row(src, k % batch, l), primes[l])).collect();
+                let integers = self.convert(&limbs, &moduli[own.clone()]);
+                let row = |l: usize| {
+                    if own.contains(&l) {
+                        return self.row(src, k % batch, l);
+                    }
+                    self.forward(&integers.iter().map(|x| residue(x, moduli[l])).collect::<Vec<_>>(), primes[l])
+                };
+                (0..primes.len()).map(row).collect()
+            })
+            .collect()
+    }
+
+    /// Limb `l` of polynomial `k` of a key switch's inner product, before its automorphism.
+    #[expect(clippy::too_many_arguments, reason = "an operation's operands")]
+    fn inner_product(
+        &self,
+        cut: &Rows,
+        dst: &View,
+        key: &[Buffer],
+        rows: &Basis,
+        basis: &Basis,
+        plus: Option<&View>,
+        (k, l): (usize, usize),
+    ) -> Vec<u32> {
+        let batch = dst.polys as usize / 2;
+        let q = u64::from(self.moduli[basis.primes()[l] as usize]);
+        let mut sum = vec![0; self.n];
+        let mut add = |row: Vec<u32>, factors: &dyn Fn(usize) -> u64| {
+            for (i, (s, x)) in sum.iter_mut().zip(row).enumerate() {
+                *s = (*s + u64::from(x) * factors(i)) % q;
+            }
+        };
+        if let Some(plus) = plus.filter(|plus| k < plus.polys as usize && l < plus.limbs as usize) {
+            let others = product(basis.primes()[plus.limbs as usize..].iter().map(|&p| self.moduli[p as usize]));
+            let factor = u64::from(residue(&others, word(q)));
+            add(self.row(plus, k, l), &|_| factor);
+        }
+        for (d, key) in key.iter().enumerate() {
+            let key = self.row(&key.view(), k / batch, rows.primes()[l] as usize);
+            add(cut[d * batch + k % batch][l].clone(), &|i| u64::from(key[i]));
+        }
+        sum.into_iter().map(word).collect()
+    }
+
     /// `dst` after the operation, from its formula.
     fn result(&self, op: &Op) -> Rows {
         let dst = op.dst();
@@ -288,13 +356,9 @@ impl Model {
         let zip = |a: Vec<u32>, b: Vec<u32>, f: &dyn Fn(u64, u64) -> u64| -> Vec<u32> {
             a.into_iter().zip(b).map(|(a, b)| word(f(u64::from(a), u64::from(b)))).collect()
         };
-        let forward = |words: &[u32], p: u32| ntt(words, self.moduli[p as usize], self.psi[p as usize]);
-        let backward = |words: &[u32], p: u32| inverse_ntt(words, self.moduli[p as usize], self.psi[p as usize]);
-        // The integers behind a polynomial's limbs under base conversion.
-        let convert = |limbs: &[Vec<u32>], from: &[u32]| -> Vec<BigInt> {
-            let at = |i: usize| converted(&limbs.iter().map(|row| row[i]).collect::<Vec<_>>(), from);
-            (0..self.n).map(at).collect()
-        };
+        let forward = |words: &[u32], p: u32| self.forward(words, p);
+        let backward = |words: &[u32], p: u32| self.backward(words, p);
+        let convert = |limbs: &[Vec<u32>], from: &[u32]| self.convert(limbs, from);
         let bits = self.n.ilog2();
         let image = |row: &[u32], g: GaloisElement| -> Vec<u32> {
             let source = |i: usize| {
@@ -329,6 +393,11 @@ impl Model {
                 let s = u64::from(scalars[b % (scalars.len() / limbs) * limbs + l]);
                 map(self.row(a, b, l), &|x| x * s % q(basis, l))
             }),
+            Op::MulScalarAdd { a, scalars, basis, .. } => rows(&|b, l| {
+                let limbs = basis.primes().len();
+                let s = u64::from(scalars[b % (scalars.len() / limbs) * limbs + l]);
+                zip(self.row(dst, b, l), self.row(a, b, l), &|x, y| (x + y * s) % q(basis, l))
+            }),
             Op::AddScalar { a, scalars, basis, .. } => rows(&|b, l| {
                 let limbs = basis.primes().len();
                 let s = u64::from(scalars[b % (scalars.len() / limbs) * limbs + l]);
@@ -356,40 +425,22 @@ impl Model {
                 let integers: Vec<_> = (0..src.polys as usize).map(|b| convert(&limbs(b), &primes(from))).collect();
                 rows(&|b, l| integers[b % integers.len()].iter().map(|x| residue(x, primes(to)[l])).collect())
             }
-            Op::Decompose { coefficients, evaluations, digits, basis, .. } => {
-                let batch = evaluations.polys as usize;
-                let moduli = primes(basis);
-                let integers: Vec<Vec<BigInt>> = (0..dst.polys as usize)
-                    .map(|k| {
-                        let own = digits[k / batch].first as usize
-                            ..(digits[k / batch].first + digits[k / batch].limbs) as usize;
-                        let limbs: Vec<_> = own.clone().map(|l| self.row(coefficients, k % batch, l)).collect();
-                        convert(&limbs, &moduli[own])
-                    })
+            Op::Decompose { src, digits, basis, .. } => self.decomposed(src, digits, basis),
+            Op::GadgetDot { digits, key, rows: key_rows, basis, plus, element, .. } => {
+                let cut: Rows = (0..digits.polys as usize)
+                    .map(|k| (0..digits.limbs as usize).map(|l| self.row(digits, k, l)).collect())
                     .collect();
                 rows(&|k, l| {
-                    let digit = digits[k / batch];
-                    if (digit.first..digit.first + digit.limbs).contains(&(l as u32)) {
-                        return self.row(evaluations, k % batch, l);
-                    }
-                    let words: Vec<u32> = integers[k].iter().map(|x| residue(x, moduli[l])).collect();
-                    forward(&words, basis.primes()[l])
+                    image(&self.inner_product(&cut, dst, key, key_rows, basis, plus.as_ref(), (k, l)), *element)
                 })
             }
-            Op::GadgetDot { digits, key, rows: key_rows, basis, .. } => {
-                let batch = dst.polys as usize / 2;
+            Op::KeySwitch { src, digits, key, rows: key_rows, basis, plus, element, .. } => {
+                let cut = self.decomposed(src, digits, basis);
                 rows(&|k, l| {
-                    let (component, b) = (k / batch, k % batch);
-                    let mut sum = vec![0; self.n];
-                    for (d, key) in key.iter().enumerate() {
-                        let digit = self.row(digits, d * batch + b, l);
-                        let key = self.row(&key.view(), component, key_rows.primes()[l] as usize);
-                        sum = zip(sum, zip(digit, key, &|x, y| x * y % q(basis, l)), &|s, x| (s + x) % q(basis, l));
-                    }
-                    sum
+                    image(&self.inner_product(&cut, dst, key, key_rows, basis, plus.as_ref(), (k, l)), *element)
                 })
             }
-            Op::ModDown { src, kept, dropped, .. } => {
+            Op::ModDown { src, kept, dropped, plus, element, .. } => {
                 let first = kept.primes().len();
                 let from = primes(dropped);
                 let d = product(from.iter().copied());
@@ -404,7 +455,14 @@ impl Model {
                     let words: Vec<u32> = integers[b].iter().map(|x| residue(x, word(q))).collect();
                     let inverse = power(u64::from(residue(&d, word(q))), q - 2, q);
                     let extended = forward(&words, kept.primes()[l]);
-                    zip(self.row(src, b, l), extended, &|x, y| (x + q - y) % q * inverse % q)
+                    let quotient = zip(self.row(src, b, l), extended, &|x, y| (x + q - y) % q * inverse % q);
+                    let sum = match plus {
+                        Some(plus) if b < plus.polys as usize => {
+                            zip(quotient, self.row(plus, b, l), &|x, y| (x + y) % q)
+                        }
+                        _ => quotient,
+                    };
+                    image(&sum, *element)
                 })
             }
             Op::Combine { src, weights, components, basis, .. } => {
@@ -533,6 +591,8 @@ fn one_operand_operations_equal_their_definitions() {
             for rows in [1, 2, to.polys as usize] {
                 let scalars = m.scalars(rows, primes);
                 m.check(Op::MulScalar { dst: to.clone(), a: from.clone(), scalars, basis: basis(primes) });
+                let scalars = m.scalars(rows, primes);
+                m.check(Op::MulScalarAdd { dst: to.clone(), a: from.clone(), scalars, basis: basis(primes) });
                 let scalars = m.scalars(rows, primes);
                 m.check(Op::AddScalar { dst: to.clone(), a: from.clone(), scalars, basis: basis(primes) });
             }
@@ -671,15 +731,11 @@ fn decomposition_equals_its_definition_and_recomposes() {
     on_every_device(10, 7, |m| {
         for (digits, primes, limbs) in &cases {
             for batch in [1u32, 2] {
-                let coefficients = m.view(batch, &primes[..*limbs]);
-                let evaluations = m.view(batch, &primes[..*limbs]);
-                let own = basis(&primes[..*limbs]);
-                m.run(Op::NttForward { dst: evaluations.clone(), src: coefficients.clone(), basis: own });
+                let src = m.view(batch, &primes[..*limbs]);
                 let dst = m.view(batch * digits.len() as u32, primes);
                 m.check(Op::Decompose {
                     dst: dst.clone(),
-                    coefficients,
-                    evaluations: evaluations.clone(),
+                    src: src.clone(),
                     digits: digits.clone().into(),
                     basis: basis(primes),
                 });
@@ -696,7 +752,7 @@ fn decomposition_equals_its_definition_and_recomposes() {
                             let row = m.row(&dst, d * batch as usize + b, l);
                             sum.iter_mut().zip(row).for_each(|(s, x)| *s = (*s + u64::from(x) * gadget) % u64::from(q));
                         }
-                        let want = m.row(&evaluations, b, l).into_iter().map(|x| u64::from(x) * factor % u64::from(q));
+                        let want = m.row(&src, b, l).into_iter().map(|x| u64::from(x) * factor % u64::from(q));
                         assert!(sum.into_iter().eq(want), "recomposition modulo {q}");
                     }
                 }
@@ -710,22 +766,30 @@ fn gadget_dot_equals_its_definition() {
     on_every_device(10, 8, |m| {
         // The key has more limbs than the operation: rows says which ones belong.
         let (all, primes, rows) = ([0, 1, 14, 22, 2], [0, 1, 2], [0, 1, 4]);
-        for (batch, count) in [(1u32, 1u32), (1, 3), (3, 2), (2, 16), (1, 30)] {
+        let ends = elements(10);
+        for (i, (batch, count)) in [(1u32, 1u32), (1, 3), (3, 2), (2, 16), (1, 30)].into_iter().enumerate() {
             let key: Arc<[Buffer]> = (0..count).map(|_| m.buffer(2, &all)).collect();
             let (dst, digits) = (m.view(2 * batch, &primes), m.view(count * batch, &primes));
-            m.check(Op::GadgetDot {
-                dst: dst.clone(),
-                digits: digits.clone(),
-                key: Arc::clone(&key),
-                rows: basis(&rows),
-                basis: basis(&primes),
-            });
+            let (first, both) = (m.view(batch, &primes[..2]), m.view(2 * batch, &primes));
+            for (plus, element) in [None, Some(first), Some(both)].into_iter().zip(ends.iter().cycle().skip(2 * i)) {
+                m.check(Op::GadgetDot {
+                    dst: dst.clone(),
+                    digits: digits.clone(),
+                    key: Arc::clone(&key),
+                    rows: basis(&rows),
+                    basis: basis(&primes),
+                    plus,
+                    element: *element,
+                });
+            }
             m.check(Op::GadgetDot {
                 dst: dst.limbs(1, 2).unwrap(),
                 digits: digits.limbs(1, 2).unwrap(),
                 key: Arc::clone(&key),
                 rows: basis(&rows[1..]),
                 basis: basis(&primes[1..]),
+                plus: Some(digits.limbs(1, 1).unwrap().polys(0, 1).unwrap()),
+                element: GaloisElement::IDENTITY,
             });
         }
         // The largest products everywhere: sums must not overflow between reductions.
@@ -737,7 +801,43 @@ fn gadget_dot_equals_its_definition() {
         let key: Arc<[Buffer]> = (0..40).map(|_| full(m, 2)).collect();
         let (dst, digits) = (m.view(2, &[0]), full(m, 40).view());
         let rows = basis(&[0]);
-        m.check(Op::GadgetDot { dst, digits, key, rows, basis: basis(&[0]) });
+        let plus = Some(full(m, 2).view());
+        m.check(Op::GadgetDot { dst, digits, key, rows, basis: basis(&[0]), plus, element: GaloisElement::IDENTITY });
+    });
+}
+
+#[test]
+fn key_switch_equals_its_definition() {
+    let digit = |first, limbs| Digit { first, limbs };
+    let cases: [(Vec<Digit>, &[u32], u32); 3] = [
+        (vec![digit(0, 2), digit(2, 1)], &[0, 14, 3, 18, 2], 3),
+        (vec![digit(0, 1), digit(1, 1), digit(2, 1)], &[22, 1, 15, 2], 3),
+        (vec![digit(0, 3)], &[0, 1, 2, 3, 4, 5], 3),
+    ];
+    on_every_device(10, 13, |m| {
+        for (i, (digits, primes, limbs)) in cases.iter().enumerate() {
+            // The key has a limb more, in front.
+            let all = [&[23], *primes].concat();
+            let rows = Basis::new(1..=primes.len() as u32);
+            for batch in [1u32, 2] {
+                let key: Arc<[Buffer]> = digits.iter().map(|_| m.buffer(2, &all)).collect();
+                let (dst, src) = (m.view(2 * batch, primes), m.view(batch, &primes[..*limbs as usize]));
+                let (first, both) = (m.view(batch, &primes[..*limbs as usize]), m.view(2 * batch, primes));
+                let ends = elements(10);
+                for (plus, element) in [None, Some(first), Some(both)].into_iter().zip(ends.iter().skip(i)) {
+                    m.check(Op::KeySwitch {
+                        dst: dst.clone(),
+                        src: src.clone(),
+                        digits: digits.clone().into(),
+                        key: Arc::clone(&key),
+                        rows: rows.clone(),
+                        basis: basis(primes),
+                        plus,
+                        element: *element,
+                    });
+                }
+            }
+        }
     });
 }
 
@@ -755,7 +855,19 @@ fn mod_down_equals_its_definition_and_rounds() {
         for (kept, dropped, batch) in cases {
             let all = [kept, dropped].concat();
             let (dst, src) = (m.view(batch, kept), m.view(batch, &all));
-            m.check(Op::ModDown { dst: dst.clone(), src: src.clone(), kept: basis(kept), dropped: basis(dropped) });
+            let down = |plus, element| Op::ModDown {
+                dst: dst.clone(),
+                src: src.clone(),
+                kept: basis(kept),
+                dropped: basis(dropped),
+                plus,
+                element,
+            };
+            let (first, all_of_them) = (m.view(1, kept), m.view(batch, kept));
+            m.check(down(Some(first), elements(10)[3]));
+            m.check(down(Some(all_of_them), GaloisElement::IDENTITY));
+            m.check(down(None, elements(10)[1]));
+            m.check(down(None, GaloisElement::IDENTITY));
             // r D = a up to D/2 (1 + 2^-22), by big integers on the coefficients.
             let moduli: Vec<u32> = all.iter().map(|&p| m.moduli[p as usize]).collect();
             let (q, d) = moduli.split_at(kept.len());
@@ -779,7 +891,9 @@ fn mod_down_equals_its_definition_and_rounds() {
         // Windows of larger memory, on both sides.
         let (dst, src) = (m.view(3, &[4, 0, 14, 5]), m.view(4, &[7, 0, 14, 1, 9]));
         let (to, from) = (dst.polys(1, 2).unwrap().limbs(1, 2).unwrap(), src.polys(2, 2).unwrap().limbs(1, 3).unwrap());
-        m.check(Op::ModDown { dst: to, src: from, kept: basis(&[0, 14]), dropped: basis(&[1]) });
+        let plus = Some(src.polys(0, 1).unwrap().limbs(1, 2).unwrap());
+        let element = elements(10)[2];
+        m.check(Op::ModDown { dst: to, src: from, kept: basis(&[0, 14]), dropped: basis(&[1]), plus, element });
     });
 }
 
@@ -888,10 +1002,9 @@ fn malformed_operations_are_refused() {
         f(&mut view);
         view
     };
-    let decompose = |dst: &View, coefficients: &View, list: &[Digit]| Op::Decompose {
+    let decompose = |dst: &View, src: &View, list: &[Digit]| Op::Decompose {
         dst: dst.clone(),
-        coefficients: coefficients.clone(),
-        evaluations: low.clone(),
+        src: src.clone(),
         digits: digits(list),
         basis: b(),
     };
@@ -901,6 +1014,18 @@ fn malformed_operations_are_refused() {
         key: Arc::clone(key),
         rows: basis(rows),
         basis: b(),
+        plus: None,
+        element: GaloisElement::IDENTITY,
+    };
+    let switch = |dst: &View, key: &Arc<[Buffer]>, list: &[Digit], plus: Option<View>| Op::KeySwitch {
+        dst: dst.clone(),
+        src: rows(&low, 0, 1),
+        digits: digits(list),
+        key: Arc::clone(key),
+        rows: basis(&p),
+        basis: b(),
+        plus,
+        element: GaloisElement::IDENTITY,
     };
     let combine = |dst: &View, src: &View, weights: &View, components| Op::Combine {
         dst: dst.clone(),
@@ -914,6 +1039,16 @@ fn malformed_operations_are_refused() {
         src: src.clone(),
         kept: basis(kept),
         dropped: basis(dropped),
+        plus: None,
+        element: GaloisElement::IDENTITY,
+    };
+    let down_plus = |plus: &View, element: GaloisElement| Op::ModDown {
+        dst: low.clone(),
+        src: other.clone(),
+        kept: basis(&p[..2]),
+        dropped: basis(&p[2..]),
+        plus: Some(plus.clone()),
+        element,
     };
     let extend = |dst: &View, src: &View, from: &[u32], to: &[u32]| Op::BasisExtend {
         dst: dst.clone(),
@@ -935,7 +1070,7 @@ fn malformed_operations_are_refused() {
         ("another ring's buffer", Op::Zero { dst: larger_ring.clone() }),
         ("residues over too few primes", Op::Uniform { dst: v2.clone(), seed: [1; 32], basis: basis(&p[..2]) }),
         ("residues over an unknown prime", Op::Uniform { dst: v2.clone(), seed: [1; 32], basis: basis(&[0, 1, 99]) }),
-        ("another ring's source", Op::Copy { dst: v2.clone(), src: larger_ring }),
+        ("another ring's source", Op::Copy { dst: v2.clone(), src: larger_ring.clone() }),
         ("copy of other limbs", Op::Copy { dst: v2.clone(), src: low.clone() }),
         ("copy that cannot repeat", Op::Copy { dst: v3.clone(), src: v2.clone() }),
         ("copy onto an overlap", Op::Copy { dst: rows(&v6, 0, 3), src: rows(&v6, 2, 3) }),
@@ -986,14 +1121,12 @@ fn malformed_operations_are_refused() {
         ("digits that stop early", decompose(&v2, &low, &[digit(0, 1)])),
         ("no digits", decompose(&v2, &low, &[])),
         ("digits into the wrong batch", decompose(&v3, &low, &[digit(0, 1), digit(1, 1)])),
-        ("two forms of two shapes", decompose(&v2, &rows(&low, 0, 1), &[digit(0, 2)])),
         ("digits onto their source", decompose(&rows(&v6, 0, 2), &limbs(&rows(&v6, 1, 2), 0, 2), &[digit(0, 2)])),
         (
             "a digit of sixteen limbs",
             Op::Decompose {
                 dst: seventeen,
-                coefficients: wide.clone(),
-                evaluations: wide.clone(),
+                src: wide.clone(),
                 digits: digits(&[digit(0, 16)]),
                 basis: Basis::new(0..17),
             },
@@ -1006,6 +1139,19 @@ fn malformed_operations_are_refused() {
         ("an odd batch", dot(&v3, &rows(&v6, 0, 1), &good_key, &p)),
         ("onto its digits", dot(&v2, &rows(&v2, 0, 1), &good_key, &p)),
         ("onto its key", dot(&good_key[0].view(), &rows(&v6, 0, 1), &good_key, &p)),
+        ("a product plus too many polynomials", with_plus(dot(&v2, &rows(&v6, 0, 1), &good_key, &p), &v3)),
+        ("a product plus an unknown form", with_plus(dot(&v2, &rows(&v6, 0, 1), &good_key, &p), &larger_ring)),
+        ("a product plus its own memory", with_plus(dot(&v2, &rows(&v6, 0, 1), &good_key, &p), &v2)),
+        ("a switch into the wrong batch", switch(&rows(&v6, 0, 4), &good_key, &[digit(0, 2)], None)),
+        ("a switch with too few keys", switch(&v2, &good_key, &[digit(0, 1), digit(1, 1)], None)),
+        ("a switch with a gap", switch(&v2, &good_key, &[digit(0, 1)], None)),
+        ("a switch by a key without the limb", switch(&v2, &short_key, &[digit(0, 2)], None)),
+        ("a switch plus too many polynomials", switch(&v2, &good_key, &[digit(0, 2)], Some(v3.clone()))),
+        ("a switch onto its summand", switch(&v2, &good_key, &[digit(0, 2)], Some(rows(&v2, 0, 1)))),
+        ("division plus too many polynomials", down_plus(&limbs(&v3, 0, 2), one)),
+        ("division plus too few limbs", down_plus(&limbs(&v2, 0, 1), one)),
+        ("division plus its own memory", down_plus(&rows(&low, 0, 1), one)),
+        ("division and a foreign automorphism", down_plus(&limbs(&v2, 0, 2), foreign)),
         ("division in place", down(&limbs(&v2, 0, 2), &v2, &p[..2], &p[2..])),
         ("division by nothing", down(&v2, &other, &p, &[])),
         ("division that keeps nothing", down(&v2, &other, &[], &p)),
@@ -1032,6 +1178,13 @@ fn malformed_operations_are_refused() {
     }
     // A refusal is not a failure of the device.
     m.check(Op::Copy { dst: v2, src: other });
+}
+
+fn with_plus(mut op: Op, view: &View) -> Op {
+    if let Op::GadgetDot { plus, .. } = &mut op {
+        *plus = Some(view.clone());
+    }
+    op
 }
 
 fn seventeen_view(m: &mut Model) -> View {

@@ -57,10 +57,9 @@ impl Recorded {
     }
 }
 
-/// Decomposition and inner product of one polynomial of 5 limbs: 5 inverse transforms in the first, in the second those
-/// of each digit to the other limbs.
-const SWITCH: [&str; 3] =
-    ["ntt_inverse 1x5 <- 1x5", "decompose 3x7 <- 1x5, 1x5", "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7"];
+/// A key switch of one polynomial of 5 limbs, before its division: 5 inverse transforms, and those of each digit to the other
+/// limbs. What is added to it is read at the end.
+const SWITCH: &str = "key_switch 2x7 <- 1x5, 2x7, 2x7, 2x7";
 
 fn list(parts: &[&[&'static str]]) -> Vec<&'static str> {
     parts.concat()
@@ -72,33 +71,27 @@ fn key_switching_products_and_rescales_run_these_operations() {
         let r = Recorded::new(&device, 1);
         let a = &r.a;
         let product = r.expect("multiply", &["tensor 3x5 <- 2x5, 2x5"], |e| e.multiply(a, a));
-        let down: &[&str] = &["mod_down 2x5 <- 2x7", "add 2x5 <- 2x5, 2x5"];
-        r.expect("relinearize", &list(&[&SWITCH, down]), |e| e.relinearize(&product));
+        r.expect("relinearize", &[SWITCH, "mod_down 2x5 <- 2x7, 2x5"], |e| e.relinearize(&product));
         r.expect("rescale", &["mod_down 2x4 <- 2x5"], |e| e.rescale(a));
-        let fused: &[&str] = &["mul_scalar 2x5 <- 2x5", "add 2x5 <- 2x5, 2x5", "mod_down 2x4 <- 2x7"];
-        r.expect("mul", &list(&[&["tensor 3x5 <- 2x5, 2x5"], &SWITCH, fused]), |e| e.mul(a, a));
+        let (tensor, fused) = ("tensor 3x5 <- 2x5, 2x5", "key_switch 2x7 <- 1x5, 2x7, 2x7, 2x7, 2x5");
+        r.expect("mul", &[tensor, fused, "mod_down 2x4 <- 2x7"], |e| e.mul(a, a));
         // Two products and a scalar: still one decomposition and one division.
-        let tensor = "tensor 3x5 <- 2x5, 2x5";
-        let sum = [tensor, tensor, "add 3x5 <- 3x5, 3x5", "mul_scalar 2x5 <- 2x5", "add 2x5 <- 2x5, 2x5"];
+        let sum = [tensor, tensor, "add 3x5 <- 3x5, 3x5", "mul_scalar_add 2x5 <- 2x5"];
         let below = Level(a.level().0 - 1);
-        r.expect("dot", &list(&[&sum, &SWITCH, fused]), |e| e.dot(&[(a, a), (a, a)], &[(a, 0.0), (a, 0.5)], below));
-        let image: &[&str] = &["mod_down 2x5 <- 2x7", "add 1x5 <- 1x5, 1x5", "automorphism 2x5 <- 2x5"];
-        r.expect("rotate", &list(&[&SWITCH, image]), |e| e.rotate(a, 1));
-        r.expect("conjugate", &list(&[&SWITCH, image]), |e| e.conjugate(a));
+        let whole = list(&[&sum, &[fused, "mod_down 2x4 <- 2x7"]]);
+        r.expect("dot", &whole, |e| e.dot(&[(a, a), (a, a)], &[(a, 0.0), (a, 0.5)], below));
+        let image = "mod_down 2x5 <- 2x7, 1x5";
+        r.expect("rotate", &[SWITCH, image], |e| e.rotate(a, 1));
+        r.expect("conjugate", &[SWITCH, image], |e| e.conjugate(a));
         // Hoisting: one decomposition, then only inner products and divisions.
-        let hoisted = list(&[&SWITCH, image, &SWITCH[2..], image, &SWITCH[2..], image]);
+        let product = "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7";
+        let hoisted = ["decompose 3x7 <- 1x5", product, image, product, image, product, image];
         r.expect("rotate_hoisted", &hoisted, |e| e.rotate_hoisted(a, &[1, 2, 4]));
+        r.expect("rotate_hoisted by one", &[SWITCH, image], |e| e.rotate_hoisted(a, &[0, 1]));
         r.expect("rotate by 0", &[], |e| e.rotate(a, 0));
         let low = r.expect("truncate", &[], |e| e.truncate(a, Level(1)));
         // Lower down there are fewer limbs, digits and transforms: 3 limbs in 2 digits.
-        let lower = [
-            "ntt_inverse 1x3 <- 1x3",
-            "decompose 2x5 <- 1x3, 1x3",
-            "gadget_dot 2x5 <- 2x5, 2x7, 2x7",
-            "mod_down 2x3 <- 2x5",
-            "add 1x3 <- 1x3, 1x3",
-            "automorphism 2x3 <- 2x3",
-        ];
+        let lower = ["key_switch 2x5 <- 1x3, 2x7, 2x7", "mod_down 2x3 <- 2x5, 1x3"];
         r.expect("rotate at level 1", &lower, |e| e.rotate(&low, 1));
     }
 }
@@ -147,23 +140,15 @@ fn a_linear_transform_runs_these_operations() {
         recorded.eval.device().flush().unwrap();
         recorded.log.take();
         let want = [
-            "mul_scalar 2x5 <- 2x5",                // P times the ciphertext
-            "zero 2x2",                             // which is zero modulo P
-            "ntt_inverse 1x5 <- 1x5",               // the decomposition
-            "decompose 3x7 <- 1x5, 1x5",            //
-            "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7", // the baby step
-            "add 1x5 <- 1x5, 1x5",                  //
-            "automorphism 2x7 <- 2x7",              //
-            "gadget_dot 2x7 <- 2x7, 2x7, 2x7",      // diagonals 4 and 5
-            "mod_down 1x5 <- 1x7",                  // the giant step
-            "ntt_inverse 1x5 <- 1x5",               //
-            "decompose 3x7 <- 1x5, 1x5",            //
-            "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7", //
-            "add 1x7 <- 1x7, 1x7",                  //
-            "automorphism 2x7 <- 2x7",              //
-            "gadget_dot 2x7 <- 2x7, 2x7, 2x7",      // diagonals 0 and 1
-            "add 2x7 <- 2x7, 2x7",                  //
-            "mod_down 2x4 <- 2x7",                  // by P and the level at once
+            "mul_scalar 2x5 <- 2x5",                     // P times the ciphertext
+            "zero 2x2",                                  // which is zero modulo P
+            "decompose 3x7 <- 1x5",                      //
+            "gadget_dot 2x7 <- 3x7, 2x7, 2x7, 2x7, 1x5", // the baby step
+            "gadget_dot 2x7 <- 2x7, 2x7, 2x7",           // diagonals 4 and 5
+            "mod_down 1x5 <- 1x7",                       // the giant step
+            "key_switch 2x7 <- 1x5, 2x7, 2x7, 2x7, 1x7", //
+            "gadget_dot 2x7 <- 2x7, 2x7, 2x7, 2x7",      // diagonals 0 and 1, and the sum so far
+            "mod_down 2x4 <- 2x7",                       // by P and the level at once
         ];
         recorded.expect("transform", &want, |eval| eval.transform(&recorded.a, &map));
     }

@@ -175,6 +175,8 @@ fn scalars_and_tensor_agree() {
                     Op::MulScalar { dst: dst.clone(), a, scalars: scalars.clone(), basis: b.clone() },
                     Op::AddScalar { dst: m[2].view(), a: dst.clone(), scalars: scalars.clone(), basis: b.clone() },
                     Op::AddScalar { dst: dst.clone(), a: dst.clone(), scalars: scalars.clone(), basis: b.clone() },
+                    Op::MulScalarAdd { dst: dst.clone(), a: m[2].view(), scalars: scalars.clone(), basis: b.clone() },
+                    Op::MulScalarAdd { dst: dst.clone(), a: dst, scalars: scalars.clone(), basis: b.clone() },
                     Op::MulScalar { dst: m[2].view(), a: m[2].view(), scalars, basis: b.clone() },
                 ]
             });
@@ -313,16 +315,11 @@ fn decompositions_agree() {
                 .scan(0, |first, &limbs| Some(Digit { first: std::mem::replace(first, *first + limbs), limbs }))
                 .collect();
             let count = u32::try_from(digits.len()).unwrap();
-            let inputs = [
-                words(&ring, &mut random, count * batch + 1, &full),
-                words(&ring, &mut random, batch, &over),
-                words(&ring, &mut random, batch, &over),
-            ];
+            let inputs = [words(&ring, &mut random, count * batch + 1, &full), words(&ring, &mut random, batch, &over)];
             check(&format!("decomposition {sizes:?}"), &ring, &inputs, |m| {
                 vec![Op::Decompose {
                     dst: m[0].view().polys(1, count * batch).unwrap(),
-                    coefficients: m[1].view(),
-                    evaluations: m[2].view(),
+                    src: m[1].view(),
                     digits: digits.clone(),
                     basis: full.clone(),
                 }]
@@ -332,12 +329,11 @@ fn decompositions_agree() {
     // A single digit without foreign limbs: nothing to transform.
     let ring = ring(10, 4);
     let (b, mut random) = (basis(&[2, 0]), Random(8));
-    let inputs: Vec<_> = (0..3).map(|_| words(&ring, &mut random, 2, &b)).collect();
+    let inputs: Vec<_> = (0..2).map(|_| words(&ring, &mut random, 2, &b)).collect();
     check("decomposition into itself", &ring, &inputs, |m| {
         vec![Op::Decompose {
             dst: m[0].view(),
-            coefficients: m[1].view(),
-            evaluations: m[2].view(),
+            src: m[1].view(),
             digits: Arc::new([Digit { first: 0, limbs: 2 }]),
             basis: b.clone(),
         }]
@@ -354,15 +350,73 @@ fn gadget_products_agree() {
             let mut inputs =
                 vec![words(&ring, &mut random, 2 * batch, &b), words(&ring, &mut random, digits * batch, &b)];
             inputs.extend((0..digits).map(|_| words(&ring, &mut random, 2, &key_basis)));
-            check(&format!("gadget product of {digits}"), &ring, &inputs, |m| {
-                vec![Op::GadgetDot {
-                    dst: m[0].view(),
-                    digits: m[1].view(),
-                    key: m[2..].to_vec().into(),
-                    rows: rows.clone(),
-                    basis: b.clone(),
-                }]
-            });
+            let (first, both) =
+                (words(&ring, &mut random, batch, &basis(&[4, 0])), words(&ring, &mut random, 2 * batch, &b));
+            inputs.extend([first, both]);
+            let last = inputs.len() - 2;
+            for (name, plus, element) in ends(ring.log_n(), last) {
+                check(&format!("gadget product of {digits}{name}"), &ring, &inputs, |m| {
+                    vec![Op::GadgetDot {
+                        dst: m[0].view(),
+                        digits: m[1].view(),
+                        key: m[2..last].to_vec().into(),
+                        rows: rows.clone(),
+                        basis: b.clone(),
+                        plus: plus.map(|index| m[index].view()),
+                        element,
+                    }]
+                });
+            }
+        }
+    }
+}
+
+/// What may end a key switch: a summand among the buffers, of one or of both components, an automorphism.
+fn ends(log_n: LogN, last: usize) -> [(&'static str, Option<usize>, GaloisElement); 4] {
+    let (one, five) = (GaloisElement::IDENTITY, GaloisElement::from_steps(1, log_n));
+    let conjugation = GaloisElement::conjugation(log_n);
+    [
+        ("", None, one),
+        (" plus first components", Some(last), one),
+        (" plus pairs, moved", Some(last + 1), five),
+        (", conjugated", None, conjugation),
+    ]
+}
+
+#[test]
+fn key_switches_agree() {
+    for (log_n, batch) in [(10, 3), (12, 1), (13, 2), (14, 1)] {
+        let ring = ring(log_n, 22);
+        let mut random = Random(15);
+        for sizes in [vec![2u32, 2, 1], vec![5], vec![1, 1, 1, 1, 1], vec![1; 17]] {
+            // Operands over the first primes, two special ones, and a key with one more limb, the third.
+            let limbs: u32 = sizes.iter().sum();
+            let primes: Vec<u32> = (0..limbs + 2).map(|p| p ^ 1).collect();
+            let (over, full) = (basis(&primes[..limbs as usize]), basis(&primes));
+            let key_basis = basis(&[&primes[..2], &[21], &primes[2..]].concat());
+            let rows = Basis::new((0..2).chain(3..limbs + 3));
+            let digits: Arc<[Digit]> = sizes
+                .iter()
+                .scan(0, |first, &limbs| Some(Digit { first: std::mem::replace(first, *first + limbs), limbs }))
+                .collect();
+            let mut inputs = vec![words(&ring, &mut random, 2 * batch, &full), words(&ring, &mut random, batch, &over)];
+            inputs.extend(sizes.iter().map(|_| words(&ring, &mut random, 2, &key_basis)));
+            inputs.extend([words(&ring, &mut random, batch, &over), words(&ring, &mut random, 2 * batch, &full)]);
+            let last = inputs.len() - 2;
+            for (name, plus, element) in ends(ring.log_n(), last) {
+                check(&format!("key switch {sizes:?}{name}"), &ring, &inputs, |m| {
+                    vec![Op::KeySwitch {
+                        dst: m[0].view(),
+                        src: m[1].view(),
+                        digits: digits.clone(),
+                        key: m[2..last].to_vec().into(),
+                        rows: rows.clone(),
+                        basis: full.clone(),
+                        plus: plus.map(|index| m[index].view()),
+                        element,
+                    }]
+                });
+            }
         }
     }
 }
@@ -378,12 +432,19 @@ fn divisions_agree() {
                 continue;
             }
             let dropped = basis(&dropped);
-            let inputs =
-                [words(&ring, &mut random, batch, &kept), words(&ring, &mut random, batch, &kept.join(&dropped))];
-            check(&format!("division of 2^{log_n} by {}", dropped.limbs()), &ring, &inputs, |m| {
-                let (dst, src) = (m[0].view(), m[1].view());
-                vec![Op::ModDown { dst, src, kept: kept.clone(), dropped: dropped.clone() }]
-            });
+            let both = words(&ring, &mut random, batch, &kept.join(&dropped));
+            let inputs = [
+                words(&ring, &mut random, batch, &kept),
+                both,
+                words(&ring, &mut random, 1, &kept),
+                words(&ring, &mut random, batch, &kept),
+            ];
+            for (name, plus, element) in ends(ring.log_n(), 2) {
+                check(&format!("division of 2^{log_n} by {}{name}", dropped.limbs()), &ring, &inputs, |m| {
+                    let (dst, src, plus) = (m[0].view(), m[1].view(), plus.map(|index| m[index].view()));
+                    vec![Op::ModDown { dst, src, kept: kept.clone(), dropped: dropped.clone(), plus, element }]
+                });
+            }
         }
     }
 }
@@ -443,7 +504,7 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
     (0..30)
         .map(|_| {
             let mut pick: Vec<usize> = (0..m.len()).collect();
-            for i in 0..4 {
+            for i in 0..5 {
                 let j = i + random.below(u32::try_from(m.len() - i).unwrap()) as usize;
                 pick.swap(i, j);
             }
@@ -454,7 +515,9 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
             let scalars: Arc<[u32]> =
                 b.primes().iter().map(|&p| random.residue(ring.primes()[p as usize].q())).collect();
             let half = batch / 2;
-            match random.below(16) {
+            let plus = (random.below(2) == 0).then(|| view(4).polys(0, 1).unwrap());
+            let ended = if random.below(2) == 0 { element } else { GaloisElement::IDENTITY };
+            match random.below(18) {
                 0 => Op::Zero { dst: view(0).polys(0, 1).unwrap() },
                 1 => Op::Copy { dst: view(0), src: view(1).polys(1, 1).unwrap() },
                 2 => Op::Add { dst: view(0), a: src, b: view(2), basis },
@@ -473,19 +536,32 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
                     key: Arc::new([m[pick[2]].clone(), m[pick[3]].clone()]),
                     rows: Basis::new(0..b.limbs()),
                     basis,
+                    plus,
+                    element: ended,
                 },
                 13 => {
                     let (kept, dropped) = (crate::basis(&b.primes()[..2]), crate::basis(&b.primes()[2..4]));
-                    Op::ModDown { dst: view(0).limbs(0, 2).unwrap(), src: view(1), kept, dropped }
+                    let plus = plus.map(|plus| plus.limbs(1, 2).unwrap());
+                    Op::ModDown { dst: view(0).limbs(0, 2).unwrap(), src: view(1), kept, dropped, plus, element: ended }
                 }
                 14 => {
                     let seed = std::array::from_fn(|_| u8::try_from(random.below(256)).unwrap());
                     Op::Uniform { dst: view(0), seed, basis }
                 }
+                15 => Op::MulScalarAdd { dst: view(0), a: src, scalars, basis },
+                16 => Op::KeySwitch {
+                    dst: view(0),
+                    src: view(1).polys(1, 1).unwrap().limbs(1, 3).unwrap(),
+                    digits: Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]),
+                    key: Arc::new([m[pick[2]].clone(), m[pick[3]].clone()]),
+                    rows: Basis::new(0..b.limbs()),
+                    basis,
+                    plus: plus.map(|plus| plus.limbs(0, 3).unwrap()),
+                    element: ended,
+                },
                 _ => Op::Decompose {
                     dst: view(0).polys(0, 2).unwrap(),
-                    coefficients: view(1).polys(0, 1).unwrap().limbs(0, 3).unwrap(),
-                    evaluations: view(2).polys(1, 1).unwrap().limbs(0, 3).unwrap(),
+                    src: view(1).polys(0, 1).unwrap().limbs(0, 3).unwrap(),
                     digits: Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]),
                     basis,
                 },

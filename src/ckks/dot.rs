@@ -55,8 +55,13 @@ impl Evaluator {
                 Error::BadValue { reason, .. } => Error::BadValue { index, reason },
                 other => other,
             })?;
-            let term = Ciphertext { poly: x.poly.mul_scalar(integer)?, ..x };
-            sum = Some(Self::accumulated(sum, term)?);
+            sum = Some(match sum {
+                None => Ciphertext { poly: x.poly.mul_scalar(integer)?, ..x },
+                Some(sum) => {
+                    Self::same_batch("dot", sum.batch(), x.batch())?;
+                    Ciphertext { poly: sum.poly.accumulate_scaled(&x.poly, integer)?, ..sum }
+                }
+            });
         }
         let Some(sum) = sum else {
             let (expected, got) = ("a product, or a scalar that is not zero".into(), "none".into());

@@ -7,7 +7,7 @@ use crate::circuit::Matrix;
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
 use crate::ring::{Coefficient, Evaluation, Ring, RnsPoly};
-use crate::rlwe::{Digits, EvaluationKeys, KeyId, KeyStatistics, KeySwitcher};
+use crate::rlwe::{EvaluationKeys, Finish, KeyId, KeyStatistics, KeySwitcher};
 use crate::units::{GaloisElement, Level, Shape};
 use std::sync::{Arc, OnceLock};
 
@@ -465,21 +465,25 @@ impl Evaluator {
     /// # Errors
     /// [`Error::MissingRelinearizationKey`], [`Error::ComponentCount`].
     pub fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext> {
-        let (head, switched) = self.relinearize_extended(a)?;
-        let poly = switched.mod_down(a.poly.limbs())?.accumulate_head(&head)?;
+        let (head, third) = self.relinearizable(a)?;
+        let switched = self.relinearized(&third, Finish::NOTHING)?;
+        let poly = switched.mod_down_plus(a.poly.limbs(), Some(&head), GaloisElement::IDENTITY)?;
         Ok(Ciphertext { poly, components: 2, ..a.clone() })
     }
 
-    /// The first two components, and `P` times what the third becomes, over the extended basis.
-    pub(super) fn relinearize_extended(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
+    /// The first two components and the third, once it is sure that there is a key for it.
+    fn relinearizable(&self, a: &Ciphertext) -> Result<(RnsPoly<Evaluation>, RnsPoly<Evaluation>)> {
         self.mine("relinearize", a)?;
         if a.components != 3 {
             return Err(Error::ComponentCount { op: "relinearize", expected: 3, got: a.components });
         }
         self.check_key(KeyId::Relinearization, a, || "relinearize".into(), Error::MissingRelinearizationKey)?;
-        let head = a.poly.slice(0, 2 * a.batch())?;
-        let digits = self.keys.decompose(&a.poly.slice(2 * a.batch(), a.batch())?)?;
-        Ok((head, self.keys.relinearize(&digits)?))
+        Ok((a.poly.slice(0, 2 * a.batch())?, a.poly.slice(2 * a.batch(), a.batch())?))
+    }
+
+    /// `P` times what a third component becomes, over the extended basis.
+    fn relinearized(&self, third: &RnsPoly<Evaluation>, finish: Finish<'_>) -> Result<RnsPoly<Evaluation>> {
+        self.keys.switch(third, KeyId::Relinearization, finish)?.ok_or(Error::MissingRelinearizationKey)
     }
 
     /// `a * b` relinearized and rescaled in one: the products join the key switch times `P`, and one division drops the special
@@ -502,11 +506,9 @@ impl Evaluator {
     /// From three components to two, one level down, in one division.
     pub(super) fn relinearize_and_rescale(&self, op: &'static str, product: &Ciphertext) -> Result<Ciphertext> {
         let level = self.next_level(op, product.level)?;
-        let (head, switched) = self.relinearize_extended(product)?;
-        let special = self.parameters.rlwe().special();
-        let raised =
-            head.mul_product(&self.parameters.rlwe().extended(head.limbs()).slice(head.limbs().0, special.0))?;
-        let poly = switched.accumulate_head(&raised)?.mod_down(self.parameters.limbs_at(level)?)?;
+        let (head, third) = self.relinearizable(product)?;
+        let switched = self.relinearized(&third, Finish { plus: Some(&head), ..Finish::NOTHING })?;
+        let poly = switched.mod_down(self.parameters.limbs_at(level)?)?;
         let scale = product.scale / self.dropped(product.level)?;
         Ok(Ciphertext { poly, components: 2, level, scale, ..product.clone() })
     }
@@ -607,16 +609,17 @@ impl Evaluator {
             let missing = Error::MissingRotationKey { steps };
             self.check_key(KeyId::Galois(element), a, || format!("rotate by {steps}"), missing)?;
         }
-        let digits = if elements.iter().all(|&g| g == GaloisElement::IDENTITY) {
-            None
-        } else {
-            Some(self.keys.decompose(&a.poly.slice(a.batch(), a.batch())?)?)
-        };
-        let images = elements.iter().zip(steps).map(|(&element, &steps)| match &digits {
-            Some(digits) if element != GaloisElement::IDENTITY => {
-                self.image(a, digits, element)?.ok_or(Error::MissingRotationKey { steps })
-            }
-            _ => Ok(a.clone()),
+        let second = a.poly.slice(a.batch(), a.batch())?;
+        let hoisted = elements.iter().filter(|&&g| g != GaloisElement::IDENTITY).count() > 1;
+        let digits = if hoisted { Some(self.keys.decompose(&second)?) } else { None };
+        let images = elements.iter().zip(steps).map(|(&element, &steps)| {
+            let id = KeyId::Galois(element);
+            let switched = match &digits {
+                _ if element == GaloisElement::IDENTITY => return Ok(a.clone()),
+                Some(digits) => self.keys.switch_hoisted(digits, id, Finish::NOTHING)?,
+                None => self.keys.switch(&second, id, Finish::NOTHING)?,
+            };
+            self.image(a, &switched.ok_or(Error::MissingRotationKey { steps })?, element)
         });
         images.collect()
     }
@@ -629,8 +632,9 @@ impl Evaluator {
         self.pair("conjugate", a)?;
         let element = GaloisElement::conjugation(self.parameters.log_n());
         self.check_key(KeyId::Galois(element), a, || "conjugate".into(), Error::MissingConjugationKey)?;
-        let digits = self.keys.decompose(&a.poly.slice(a.batch(), a.batch())?)?;
-        self.image(a, &digits, element)?.ok_or(Error::MissingConjugationKey)
+        let second = a.poly.slice(a.batch(), a.batch())?;
+        let switched = self.keys.switch(&second, KeyId::Galois(element), Finish::NOTHING)?;
+        self.image(a, &switched.ok_or(Error::MissingConjugationKey)?, element)
     }
 
     /// A key must exist and reach up to the ciphertext's level.
@@ -650,11 +654,11 @@ impl Evaluator {
         Err(Error::KeyLevelTooLow { op: op(), made_for, needed: a.level.0 })
     }
 
-    fn image(&self, a: &Ciphertext, digits: &Digits, element: GaloisElement) -> Result<Option<Ciphertext>> {
-        let Some(switched) = self.keys.to_inverse_image(digits, element)? else { return Ok(None) };
-        let head = a.poly.slice(0, a.batch())?;
-        let poly = switched.mod_down(a.poly.limbs())?.accumulate_head(&head)?.automorphism(element)?;
-        Ok(Some(Ciphertext { poly, ..a.clone() }))
+    /// `a(X^g)` from its second component under `s(X^(1/g))`, before the division: permuting two polynomials at the end is cheaper
+    /// than permuting every digit on the way.
+    fn image(&self, a: &Ciphertext, switched: &RnsPoly<Evaluation>, element: GaloisElement) -> Result<Ciphertext> {
+        let poly = switched.mod_down_plus(a.poly.limbs(), Some(&a.poly.slice(0, a.batch())?), element)?;
+        Ok(Ciphertext { poly, ..a.clone() })
     }
 
     /// Sums of `width` neighbouring slots: slot `i` becomes `x_i + x_(i+1) + ... + x_(i + width - 1)`, for a power of two.

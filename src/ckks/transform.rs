@@ -6,7 +6,7 @@ use super::parameters::Parameters;
 use crate::circuit::{LinearTransform, Schedule, steps};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, RnsPoly};
-use crate::rlwe::KeyId;
+use crate::rlwe::{Finish, KeyId};
 use crate::units::{GaloisElement, Level};
 
 /// A linear map on a device, encoded for one level.
@@ -96,13 +96,14 @@ impl Evaluator {
         let (batch, limbs) = (a.batch(), a.poly.limbs());
         let rlwe = self.parameters.rlwe();
         let raised = a.poly.raise(&rlwe.extended(limbs).slice(limbs.0, rlwe.special().0))?;
-        let head = raised.slice(0, batch)?.truncate(limbs)?;
-        let mut rotated = vec![(0, raised.clone())];
+        let head = a.poly.slice(0, batch)?;
+        let mut rotated = vec![(0, raised)];
         if !babies.is_empty() {
             let digits = self.keys.decompose(&a.poly.slice(batch, batch)?)?;
             for &j in babies {
-                let switched = self.keys.to_inverse_image(&digits, element(j))?.ok_or_else(|| missing(j))?;
-                rotated.push((j, switched.accumulate_head(&head)?.automorphism(element(j))?));
+                let finish = Finish { plus: Some(&head), element: element(j) };
+                let image = self.keys.switch_hoisted(&digits, KeyId::Galois(element(j)), finish)?;
+                rotated.push((j, image.ok_or_else(|| missing(j))?));
             }
         }
         let mut carried: Option<RnsPoly<Evaluation>> = None;
@@ -111,18 +112,15 @@ impl Evaluator {
                 let at = rotated.binary_search_by_key(j, |(step, _)| *step).expect("every baby step is rotated to");
                 &rotated[at].1
             });
-            let inner = RnsPoly::dot_each(diagonals, &inputs.collect::<Vec<_>>())?;
-            let sum = match carried {
-                Some(carried) => inner.accumulate_head(&carried)?,
-                None => inner,
-            };
+            let sum = RnsPoly::dot_each(diagonals, &inputs.collect::<Vec<_>>(), carried.as_ref())?;
             carried = Some(if group.gap == 0 {
                 sum
             } else {
-                let digits = self.keys.decompose(&sum.slice(batch, batch)?.mod_down(limbs)?)?;
-                let switched =
-                    self.keys.to_inverse_image(&digits, element(group.gap))?.ok_or_else(|| missing(group.gap))?;
-                switched.accumulate_head(&sum.slice(0, batch)?)?.automorphism(element(group.gap))?
+                let head = sum.slice(0, batch)?;
+                let finish = Finish { plus: Some(&head), element: element(group.gap) };
+                let second = sum.slice(batch, batch)?.mod_down(limbs)?;
+                let image = self.keys.switch(&second, KeyId::Galois(element(group.gap)), finish)?;
+                image.ok_or_else(|| missing(group.gap))?
             });
         }
         let sum = carried.expect("a schedule has a group");

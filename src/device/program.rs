@@ -80,6 +80,8 @@ pub enum Op {
     MulAdd { dst: View, a: View, b: View, basis: Basis },
     /// `dst[b][l] = a[b][l] * scalars[b mod P][l]`; `scalars` holds `P` rows of one residue a limb.
     MulScalar { dst: View, a: View, scalars: Arc<[u32]>, basis: Basis },
+    /// `dst[b][l] = dst[b][l] + a[b][l] * scalars[b mod P][l]`, `scalars` as in [`Op::MulScalar`].
+    MulScalarAdd { dst: View, a: View, scalars: Arc<[u32]>, basis: Basis },
     /// `dst[b][l][i] = a[b][l][i] + scalars[b mod P][l]`.
     AddScalar { dst: View, a: View, scalars: Arc<[u32]>, basis: Basis },
     /// Products of two linear polynomials in the secret. With `a = (a0, a1)`, `b = (b0, b1)` of `2B` polynomials each
@@ -95,20 +97,42 @@ pub enum Op {
     /// Centred base conversion in coefficient form, see [`crate::math::Extension`]: `dst` has the limbs of `to`, `src`
     /// those of `from`. `dst` does not overlap `src`.
     BasisExtend { dst: View, src: View, from: Basis, to: Basis },
-    /// Gadget decomposition of `B` polynomials into `D = digits.len()` digits. `coefficients` and `evaluations` are the same
-    /// polynomials in both forms, over the limbs `0 .. k` of `basis`; `dst` has `D * B` polynomials (digit-major) in evaluation form
-    /// over all of `basis`. Limb `l` of digit `d` is `evaluations[b][l]` if the digit contains `l`, else the forward NTT of
-    /// the digit's limbs of `coefficients` converted to the prime of `l` as in [`Op::BasisExtend`].
-    Decompose { dst: View, coefficients: View, evaluations: View, digits: Arc<[Digit]>, basis: Basis },
-    /// `dst[c][b] = sum_d digits[d][b] * key[d][c]` for the components `c = 0, 1`. `dst` has `2B` polynomials
-    /// (component-major), `digits` has `D * B` (digit-major); buffer `key[d]` has 2 polynomials, whose limb `rows[l]`
-    /// belongs to limb `l`.
-    GadgetDot { dst: View, digits: View, key: Arc<[Buffer]>, rows: Basis, basis: Basis },
-    /// `dst = round(src / D)` with `D` the product of the primes in `dropped`, in evaluation form. `src` has the limbs of
-    /// `kept`, then those of `dropped`: `dst = (src - NTT(extend(INTT(src over dropped)))) * D^-1` over `kept`,
-    /// the conversion as in [`Op::BasisExtend`]. A rescale drops the last limbs of the chain, the end of a key switch the
-    /// special primes, or both at once. `dst` does not overlap `src`.
-    ModDown { dst: View, src: View, kept: Basis, dropped: Basis },
+    /// Gadget decomposition of `B` polynomials `src`, over the limbs `0 .. k` of `basis` in evaluation form, into
+    /// `D = digits.len()` digits. `dst` has `D * B` polynomials (digit-major) in evaluation form over all of `basis`. Limb `l` of
+    /// digit `d` is `src[b][l]` if the digit contains `l`, else the forward NTT of the digit's limbs of `INTT(src)` converted to
+    /// the prime of `l` as in [`Op::BasisExtend`]. `dst` does not overlap `src`.
+    Decompose { dst: View, src: View, digits: Arc<[Digit]>, basis: Basis },
+    /// `dst[c][b] = (Q plus[c][b] + sum_d digits[d][b] * key[d][c])(X^g)` for the components `c = 0, 1`, `g` being `element`. `dst`
+    /// has `2B` polynomials (component-major), `digits` has `D * B` (digit-major); buffer `key[d]` has 2 polynomials, whose limb
+    /// `rows[l]` belongs to limb `l`. `plus` may have fewer polynomials and limbs than `dst`: what it lacks is zero, and `Q` is
+    /// the product of the primes of `basis` behind its limbs, so that the term is `Q plus` modulo all of them. `dst` overlaps
+    /// nothing that is read.
+    GadgetDot {
+        dst: View,
+        digits: View,
+        key: Arc<[Buffer]>,
+        rows: Basis,
+        basis: Basis,
+        plus: Option<View>,
+        element: GaloisElement,
+    },
+    /// [`Op::GadgetDot`] of what [`Op::Decompose`] makes of `src`, without the digits in memory: a key switch before its division.
+    KeySwitch {
+        dst: View,
+        src: View,
+        digits: Arc<[Digit]>,
+        key: Arc<[Buffer]>,
+        rows: Basis,
+        basis: Basis,
+        plus: Option<View>,
+        element: GaloisElement,
+    },
+    /// `dst = (round(src / D) + plus)(X^g)` with `D` the product of the primes in `dropped` and `g` the `element`, in evaluation
+    /// form. `src` has the limbs of `kept`, then those of `dropped`: `round(src / D)` is
+    /// `(src - NTT(extend(INTT(src over dropped)))) * D^-1` over `kept`, the conversion as in [`Op::BasisExtend`]. `plus` has the
+    /// limbs of `kept` and may have fewer polynomials than `dst`: those that it lacks are zero. A rescale drops the last limbs of
+    /// the chain, the end of a key switch the special primes, or both at once. `dst` overlaps neither source.
+    ModDown { dst: View, src: View, kept: Basis, dropped: Basis, plus: Option<View>, element: GaloisElement },
     /// `dst[c][o] = sum_i weights[o][i] * src[c][i]`, scalars mixing the polynomials of each of `components` components.
     /// `dst` has `components * O` polynomials, `src` has `components * I`; `weights` is a buffer of `O * I` rows (row-major
     /// `[o][i]`) of one word (`log_n = 0`) for each limb of the basis, or more limbs of which the first are used.
@@ -128,6 +152,7 @@ impl Op {
             Self::Mul { .. } => "mul",
             Self::MulAdd { .. } => "mul_add",
             Self::MulScalar { .. } => "mul_scalar",
+            Self::MulScalarAdd { .. } => "mul_scalar_add",
             Self::AddScalar { .. } => "add_scalar",
             Self::Tensor { .. } => "tensor",
             Self::NttForward { .. } => "ntt_forward",
@@ -136,6 +161,7 @@ impl Op {
             Self::BasisExtend { .. } => "basis_extend",
             Self::Decompose { .. } => "decompose",
             Self::GadgetDot { .. } => "gadget_dot",
+            Self::KeySwitch { .. } => "key_switch",
             Self::ModDown { .. } => "mod_down",
             Self::Combine { .. } => "combine",
         }
@@ -153,6 +179,7 @@ impl Op {
             | Self::Mul { dst, .. }
             | Self::MulAdd { dst, .. }
             | Self::MulScalar { dst, .. }
+            | Self::MulScalarAdd { dst, .. }
             | Self::AddScalar { dst, .. }
             | Self::Tensor { dst, .. }
             | Self::NttForward { dst, .. }
@@ -161,12 +188,14 @@ impl Op {
             | Self::BasisExtend { dst, .. }
             | Self::Decompose { dst, .. }
             | Self::GadgetDot { dst, .. }
+            | Self::KeySwitch { dst, .. }
             | Self::ModDown { dst, .. }
             | Self::Combine { dst, .. } => dst,
         }
     }
 
-    /// The windows that are read, keys as whole buffers. [`Op::MulAdd`] reads its `dst` too, which is not listed.
+    /// The windows that are read, keys as whole buffers, `plus` last. [`Op::MulAdd`] and [`Op::MulScalarAdd`] read their `dst` too,
+    /// which is not listed.
     pub fn sources(&self) -> Vec<View> {
         match self {
             Self::Zero { .. } | Self::Uniform { .. } => vec![],
@@ -175,17 +204,20 @@ impl Op {
             | Self::NttInverse { src, .. }
             | Self::Automorphism { src, .. }
             | Self::BasisExtend { src, .. }
-            | Self::ModDown { src, .. } => vec![src.clone()],
-            Self::Neg { a, .. } | Self::MulScalar { a, .. } | Self::AddScalar { a, .. } => vec![a.clone()],
+            | Self::Decompose { src, .. } => vec![src.clone()],
+            Self::Neg { a, .. }
+            | Self::MulScalar { a, .. }
+            | Self::MulScalarAdd { a, .. }
+            | Self::AddScalar { a, .. } => vec![a.clone()],
             Self::Add { a, b, .. }
             | Self::Sub { a, b, .. }
             | Self::Mul { a, b, .. }
             | Self::MulAdd { a, b, .. }
             | Self::Tensor { a, b, .. } => vec![a.clone(), b.clone()],
-            Self::Decompose { coefficients, evaluations, .. } => vec![coefficients.clone(), evaluations.clone()],
-            Self::GadgetDot { digits, key, .. } => {
-                std::iter::once(digits.clone()).chain(key.iter().map(Buffer::view)).collect()
+            Self::GadgetDot { digits: src, key, plus, .. } | Self::KeySwitch { src, key, plus, .. } => {
+                std::iter::once(src.clone()).chain(key.iter().map(Buffer::view)).chain(plus.clone()).collect()
             }
+            Self::ModDown { src, plus, .. } => std::iter::once(src.clone()).chain(plus.clone()).collect(),
             Self::Combine { src, weights, .. } => vec![src.clone(), weights.clone()],
         }
     }
@@ -206,11 +238,14 @@ impl Op {
             | Self::NttInverse { dst, src, .. }
             | Self::Automorphism { dst, src, .. }
             | Self::BasisExtend { dst, src, .. }
-            | Self::ModDown { dst, src, .. } => {
+            | Self::Decompose { dst, src, .. } => {
                 on(dst)?;
                 on(src)?;
             }
-            Self::Neg { dst, a, .. } | Self::MulScalar { dst, a, .. } | Self::AddScalar { dst, a, .. } => {
+            Self::Neg { dst, a, .. }
+            | Self::MulScalar { dst, a, .. }
+            | Self::MulScalarAdd { dst, a, .. }
+            | Self::AddScalar { dst, a, .. } => {
                 on(dst)?;
                 on(a)?;
             }
@@ -223,16 +258,17 @@ impl Op {
                 on(a)?;
                 on(b)?;
             }
-            Self::Decompose { dst, coefficients, evaluations, .. } => {
+            Self::GadgetDot { dst, digits: src, key, plus, .. } | Self::KeySwitch { dst, src, key, plus, .. } => {
                 on(dst)?;
-                on(coefficients)?;
-                on(evaluations)?;
-            }
-            Self::GadgetDot { dst, digits, key, .. } => {
-                on(dst)?;
-                on(digits)?;
+                on(src)?;
+                plus.as_mut().map_or(Ok(()), &mut on)?;
                 let mapped: Result<Vec<Buffer>> = key.iter().map(f).collect();
                 *key = mapped?.into();
+            }
+            Self::ModDown { dst, src, plus, .. } => {
+                on(dst)?;
+                on(src)?;
+                plus.as_mut().map_or(Ok(()), &mut on)?;
             }
             Self::Combine { dst, src, weights, .. } => {
                 on(dst)?;
@@ -305,7 +341,9 @@ impl Check<'_> {
                 self.over(basis, &[dst])?;
                 self.repeats(dst, a, basis.limbs())
             }
-            Op::MulScalar { a, scalars, basis, .. } | Op::AddScalar { a, scalars, basis, .. } => {
+            Op::MulScalar { a, scalars, basis, .. }
+            | Op::MulScalarAdd { a, scalars, basis, .. }
+            | Op::AddScalar { a, scalars, basis, .. } => {
                 self.over(basis, &[dst])?;
                 self.repeats(dst, a, basis.limbs())?;
                 self.scalars(scalars, basis)
@@ -322,46 +360,52 @@ impl Check<'_> {
                 self.extension(from, to)?;
                 self.repeats(dst, src, from.limbs())
             }
-            Op::Decompose { coefficients, evaluations, digits, basis, .. } => {
+            Op::Decompose { src, digits, basis, .. } => {
                 self.over(basis, &[dst])?;
-                let (batch, limbs) = (evaluations.polys, evaluations.limbs);
-                self.ensure(coefficients.shape() == evaluations.shape(), || "the two forms differ in shape".into())?;
-                let mut next = 0;
-                for digit in digits.iter() {
-                    self.ensure(digit.first == next && digit.limbs > 0, || "digits leave a gap".into())?;
-                    next = next.saturating_add(digit.limbs);
-                    self.ensure(next <= limbs && next <= basis.limbs(), || "digits exceed the limbs".into())?;
-                    self.extension(&basis.slice(digit.first, digit.limbs), basis)?;
-                }
-                self.ensure(next == limbs, || format!("digits cover {next} of {limbs} limbs"))?;
-                self.ensure(dst.polys as usize == batch as usize * digits.len(), || {
-                    format!("{} polynomials for {} digits of {batch}", dst.polys, digits.len())
+                self.digits(src, digits, basis)?;
+                self.ensure(u64::from(dst.polys) == u64::from(src.polys) * digits.len() as u64, || {
+                    format!("{} polynomials for {} digits of {}", dst.polys, digits.len(), src.polys)
                 })
             }
-            Op::GadgetDot { digits, key, rows, basis, .. } => {
+            Op::GadgetDot { digits, key, rows, basis, plus, element, .. } => {
                 self.over(basis, &[dst, digits])?;
                 let batch = dst.polys / 2;
-                let expected = batch as usize * key.len();
-                self.ensure(
-                    dst.polys.is_multiple_of(2) && !key.is_empty() && digits.polys as usize == expected,
-                    || format!("{} digits' polynomials for {batch} and {} key digits", digits.polys, key.len()),
-                )?;
-                self.ensure(rows.limbs() == basis.limbs(), || "one key row a limb".into())?;
-                for buffer in key.iter() {
-                    let shape = buffer.shape();
-                    let fits = shape.batch == 2 && rows.primes().iter().all(|&row| row < shape.limbs);
-                    self.ensure(fits, || format!("a key digit of shape {shape}"))?;
-                }
-                Ok(())
+                self.ensure(u64::from(digits.polys) == u64::from(batch) * key.len() as u64, || {
+                    format!("{} digits' polynomials for {batch} and {} key digits", digits.polys, key.len())
+                })?;
+                self.inner_product(key, rows, basis)?;
+                self.plus(plus.as_ref(), basis.limbs())?;
+                self.galois(*element)
             }
-            Op::ModDown { src, kept, dropped, .. } => {
+            Op::KeySwitch { src, digits, key, rows, basis, plus, element, .. } => {
+                self.over(basis, &[dst])?;
+                self.digits(src, digits, basis)?;
+                self.ensure(u64::from(dst.polys) == 2 * u64::from(src.polys) && key.len() == digits.len(), || {
+                    format!(
+                        "{} to {} polynomials, {} keys for {} digits",
+                        src.polys,
+                        dst.polys,
+                        key.len(),
+                        digits.len()
+                    )
+                })?;
+                self.inner_product(key, rows, basis)?;
+                self.plus(plus.as_ref(), basis.limbs())?;
+                self.galois(*element)
+            }
+            Op::ModDown { src, kept, dropped, plus, element, .. } => {
                 self.over(kept, &[dst])?;
                 self.over(&kept.join(dropped), &[src])?;
                 self.extension(dropped, kept)?;
                 self.ensure(kept.primes().iter().all(|p| !dropped.primes().contains(p)), || {
                     "a prime both kept and dropped".into()
                 })?;
-                self.ensure(src.polys == dst.polys, || format!("{} to {} polynomials", src.polys, dst.polys))
+                self.ensure(src.polys == dst.polys, || format!("{} to {} polynomials", src.polys, dst.polys))?;
+                self.plus(plus.as_ref(), kept.limbs())?;
+                self.ensure(plus.as_ref().is_none_or(|plus| plus.limbs == kept.limbs()), || {
+                    "a summand of fewer limbs".into()
+                })?;
+                self.galois(*element)
             }
             Op::Combine { src, weights, components, basis, .. } => {
                 self.over(basis, &[dst, src])?;
@@ -383,6 +427,7 @@ impl Check<'_> {
                 | Op::BasisExtend { .. }
                 | Op::Decompose { .. }
                 | Op::GadgetDot { .. }
+                | Op::KeySwitch { .. }
                 | Op::ModDown { .. }
                 | Op::Combine { .. }
         )
@@ -424,6 +469,41 @@ impl Check<'_> {
             .chunks(basis.primes().len())
             .all(|row| row.iter().zip(basis.primes()).all(|(&s, &p)| s < self.ring.primes()[p as usize].q()));
         self.ensure(reduced, || "a scalar that is not reduced".into())
+    }
+
+    /// Digits cover the limbs of `src`, which belong to the first primes of `basis`.
+    fn digits(&self, src: &View, digits: &[Digit], basis: &Basis) -> Result<()> {
+        let mut next = 0;
+        for digit in digits {
+            self.ensure(digit.first == next && digit.limbs > 0, || "digits leave a gap".into())?;
+            next = next.saturating_add(digit.limbs);
+            self.ensure(next <= src.limbs && next <= basis.limbs(), || "digits exceed the limbs".into())?;
+            self.extension(&basis.slice(digit.first, digit.limbs), basis)?;
+        }
+        self.ensure(next == src.limbs, || format!("digits cover {next} of {} limbs", src.limbs))
+    }
+
+    /// Keys of a product of digits into pairs.
+    fn inner_product(&self, key: &[Buffer], rows: &Basis, basis: &Basis) -> Result<()> {
+        let pairs = self.op.dst().polys.is_multiple_of(2);
+        self.ensure(pairs && !key.is_empty(), || "no key, or no pairs".into())?;
+        self.ensure(rows.limbs() == basis.limbs(), || "one key row a limb".into())?;
+        for buffer in key {
+            let shape = buffer.shape();
+            let fits = shape.batch == 2 && rows.primes().iter().all(|&row| row < shape.limbs);
+            self.ensure(fits, || format!("a key digit of shape {shape}"))?;
+        }
+        Ok(())
+    }
+
+    /// A summand of at most as many polynomials as `dst` and at most `limbs` limbs.
+    fn plus(&self, plus: Option<&View>, limbs: u32) -> Result<()> {
+        let dst = self.op.dst();
+        plus.map_or(Ok(()), |plus| {
+            self.ensure(plus.polys <= dst.polys && plus.limbs <= limbs, || {
+                format!("{} added to {}", plus.shape(), dst.shape())
+            })
+        })
     }
 
     fn galois(&self, element: GaloisElement) -> Result<()> {

@@ -86,6 +86,14 @@ vectorized! {
         row.iter_mut().for_each(|x| *x = r.shoup(*x, w, quotient));
     }
 
+    /// `row = row + a * w` for a constant and its Shoup quotient.
+    fn scale_add(r: Reducer, row: &'a mut [u32], a: Operand<'a>, w: u32, quotient: u32) {
+        match a {
+            Some(a) => row.iter_mut().zip(a).for_each(|(x, a)| *x = r.add(*x, r.shoup(*a, w, quotient))),
+            None => row.iter_mut().for_each(|x| *x = r.add(*x, r.shoup(*x, w, quotient))),
+        }
+    }
+
     /// `row = row + s`.
     fn shift(r: Reducer, row: &'a mut [u32], s: u32) {
         row.iter_mut().for_each(|x| *x = r.add(*x, s));

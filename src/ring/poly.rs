@@ -215,6 +215,16 @@ impl<D: Domain> RnsPoly<D> {
         Ok(self)
     }
 
+    /// `self[.. head.batch] += scalar * head`, in place, as [`Self::accumulate_head`].
+    pub(crate) fn accumulate_scaled(self, head: &Self, scalar: i128) -> Result<Self> {
+        let window = self.slice(0, head.batch())?.truncate(head.limbs())?;
+        window.same_ring("accumulate_scaled", head)?;
+        let scalars: Arc<[u32]> = self.ring.residues(scalar, &window.basis).into();
+        let (dst, a, basis) = (window.view, head.view.clone(), window.basis);
+        self.ring.record(Op::MulScalarAdd { dst, a, scalars, basis })?;
+        Ok(self)
+    }
+
     /// Several batches as one, in order.
     ///
     /// # Errors
@@ -314,16 +324,6 @@ impl RnsPoly<Evaluation> {
         self.fresh(self.batch(), &self.basis, |dst| Op::Automorphism { dst, src, element })
     }
 
-    /// `self * d`, with `d` the product of the primes of `others`.
-    ///
-    /// # Errors
-    /// Device failures.
-    pub(crate) fn mul_product(&self, others: &Basis) -> Result<Self> {
-        let scalars = self.ring.tables().extension(others.primes(), self.basis.primes()).product.clone().into();
-        let (a, basis) = (self.view.clone(), self.basis.clone());
-        self.fresh(self.batch(), &self.basis, |dst| Op::MulScalar { dst, a, scalars, basis })
-    }
-
     /// `D` times the polynomials over the basis joined with `others`, where `D` is the product of the primes of `others`: zero there.
     ///
     /// # Errors
@@ -338,28 +338,38 @@ impl RnsPoly<Evaluation> {
         Ok(Self::over(&self.ring, &basis, view))
     }
 
-    /// `sum_i factors[i] values[i]`: polynomial `i` of one batch times every polynomial of the batch `values[i]`.
+    /// `plus + sum_i factors[i] values[i]`: polynomial `i` of one batch times every polynomial of the batch `values[i]`.
     ///
     /// # Cost
     /// One pass over all operands for pairs of polynomials in memory of their own, else one for each term.
     /// # Errors
     /// [`Error::ShapeMismatch`] unless there is one factor for each value, else as [`Self::add`].
-    pub(crate) fn dot_each(factors: &Self, values: &[&Self]) -> Result<Self> {
+    pub(crate) fn dot_each(factors: &Self, values: &[&Self], plus: Option<&Self>) -> Result<Self> {
         if values.is_empty() || values.len() != factors.batch() as usize {
             let expected = format!("{} values, at least one", factors.batch());
             return Err(Error::ShapeMismatch { op: "dot_each", expected, got: format!("{}", values.len()) });
         }
         let first = factors.slice(0, 1)?;
-        values.iter().try_for_each(|value| value.same_ring("dot_each", &first))?;
+        values.iter().copied().chain(plus).try_for_each(|value| value.same_ring("dot_each", &first))?;
         let whole = |value: &&Self| value.batch() == 2 && value.view.shape() == value.view.buffer.shape();
         if values.iter().all(whole) {
             let key: Arc<[_]> = values.iter().map(|value| value.view.buffer.clone()).collect();
             let (digits, basis) = (factors.view.clone(), factors.basis.clone());
             let rows = Basis::new(0..basis.limbs());
-            return factors.fresh(2, &factors.basis, |dst| Op::GadgetDot { dst, digits, key, rows, basis });
+            let (plus, element) = (plus.map(|plus| plus.view.clone()), GaloisElement::IDENTITY);
+            return factors.fresh(2, &factors.basis, |dst| Op::GadgetDot {
+                dst,
+                digits,
+                key,
+                rows,
+                basis,
+                plus,
+                element,
+            });
         }
         let factors: Vec<_> = (0..factors.batch()).map(|i| factors.slice(i, 1)).collect::<Result<_>>()?;
-        Self::dot(&values.iter().copied().zip(&factors).collect::<Vec<_>>())
+        let sum = Self::dot(&values.iter().copied().zip(&factors).collect::<Vec<_>>())?;
+        plus.map_or(Ok(sum.clone()), |plus| sum.accumulate_head(plus))
     }
 
     /// `out[c][o] = sum_i weights[o][i] self[c][i]` for each of `components` components, see [`Op::Combine`].
@@ -393,6 +403,14 @@ impl RnsPoly<Evaluation> {
     /// # Errors
     /// [`Error::ShapeMismatch`] unless some limbs stay and some go; [`Error::BadProgram`] for more than 15 that go.
     pub fn mod_down(&self, kept: LimbCount) -> Result<Self> {
+        self.mod_down_plus(kept, None, GaloisElement::IDENTITY)
+    }
+
+    /// `(round(self / D) + plus)(X^g)`, as [`Self::mod_down`]; `plus` may be the first polynomials only.
+    ///
+    /// # Errors
+    /// As [`Self::mod_down`]; [`Error::ParameterMismatch`] for a summand over other limbs than those kept.
+    pub(crate) fn mod_down_plus(&self, kept: LimbCount, plus: Option<&Self>, element: GaloisElement) -> Result<Self> {
         let all = self.view.limbs;
         if kept.0 == 0 || kept.0 >= all {
             return Err(Error::ShapeMismatch {
@@ -402,7 +420,10 @@ impl RnsPoly<Evaluation> {
             });
         }
         let (kept, dropped) = (self.basis.slice(0, kept.0), self.basis.slice(kept.0, all - kept.0));
-        let (src, target) = (self.view.clone(), kept.clone());
-        self.fresh(self.batch(), &target, |dst| Op::ModDown { dst, src, kept, dropped })
+        if plus.is_some_and(|plus| !plus.ring.is_same(&self.ring) || plus.basis != kept) {
+            return Err(Error::ParameterMismatch { op: "mod_down" });
+        }
+        let (src, plus, target) = (self.view.clone(), plus.map(|plus| plus.view.clone()), kept.clone());
+        self.fresh(self.batch(), &target, |dst| Op::ModDown { dst, src, kept, dropped, plus, element })
     }
 }

@@ -26,7 +26,7 @@ pub use keys::{EvaluationKeys, KeyId, SwitchingKey};
 pub use raise::Encapsulation;
 pub use secret::SecretKey;
 pub use store::KeyStatistics;
-pub use switch::{Digits, KeySwitcher};
+pub use switch::{Digits, Finish, KeySwitcher};
 
 use crate::device::{Basis, Digit};
 use crate::error::{Error, Result};

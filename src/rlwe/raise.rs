@@ -1,12 +1,12 @@
 //! Raising the modulus of ciphertexts, under a sparse secret where one is wanted.
 
 use super::keys::KeyId;
-use super::switch::{Digits, KeySwitcher};
+use super::switch::{Digits, Finish, KeySwitcher};
 use super::{Gadget, Parameters};
 use crate::device::Basis;
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, RnsPoly};
-use crate::units::LimbCount;
+use crate::units::{GaloisElement, LimbCount};
 
 /// An ephemeral sparse secret: its weight, and where the key to it lives.
 ///
@@ -77,9 +77,11 @@ impl KeySwitcher {
             return pairs.clone().into_coefficient()?.extend(&chain)?.into_evaluation();
         };
         let second = |pairs: &RnsPoly<Evaluation>| pairs.slice(batch, batch);
-        let digits = self.decompose_in(&second(pairs)?, &shape.inward(parameters)?)?;
-        let inward = self.switch(&digits, KeyId::Encapsulation)?.ok_or(Error::MissingEncapsulationKey)?;
-        let sparse = inward.mod_down(shape.base)?.accumulate_head(&pairs.slice(0, batch)?)?.into_coefficient()?;
+        let inward =
+            self.switch_in(&second(pairs)?, &shape.inward(parameters)?, KeyId::Encapsulation, Finish::NOTHING)?;
+        let inward = inward.ok_or(Error::MissingEncapsulationKey)?;
+        let first = pairs.slice(0, batch)?;
+        let sparse = inward.mod_down_plus(shape.base, Some(&first), GaloisElement::IDENTITY)?.into_coefficient()?;
 
         let head = sparse.slice(0, batch)?.extend(&chain)?.into_evaluation()?;
         let special = special(parameters);
@@ -87,7 +89,8 @@ impl KeySwitcher {
         let digit = sparse.slice(batch, batch)?.extend(&chain.join(&special))?.into_evaluation()?;
         let buffer = digit.view().buffer.clone();
         let digits = Digits { ring: self.ring().clone(), buffer, gadget, batch };
-        let outward = self.switch(&digits, KeyId::Decapsulation)?.ok_or(Error::MissingEncapsulationKey)?;
-        outward.mod_down(limbs)?.accumulate_head(&head)
+        let outward = self.switch_hoisted(&digits, KeyId::Decapsulation, Finish::NOTHING)?;
+        let outward = outward.ok_or(Error::MissingEncapsulationKey)?;
+        outward.mod_down_plus(limbs, Some(&head), GaloisElement::IDENTITY)
     }
 }

@@ -3,7 +3,7 @@
 use super::keys::{EvaluationKeys, KeyId};
 use super::store::{KeyStatistics, KeyStore};
 use super::{Gadget, Parameters};
-use crate::device::{Buffer, Op};
+use crate::device::{Basis, Buffer, Op, View};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
 use crate::units::{GaloisElement, LimbCount};
@@ -18,6 +18,21 @@ pub struct Digits {
     pub(super) buffer: Buffer,
     pub(super) gadget: Gadget,
     pub(super) batch: u32,
+}
+
+/// What ends a key switch at no cost of its own: `(Q plus + pairs)(X^g)`, where `Q` is the product of the primes that `plus` lacks
+/// (`P` for polynomials over the operand's basis). `plus` may be the first polynomials of the pairs only.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish<'a> {
+    /// Added, or nothing.
+    pub plus: Option<&'a RnsPoly<Evaluation>>,
+    /// `X^g` takes the place of `X`.
+    pub element: GaloisElement,
+}
+
+impl Finish<'_> {
+    /// Leaves the pairs as they are.
+    pub const NOTHING: Self = Self { plus: None, element: GaloisElement::IDENTITY };
 }
 
 /// Key switching with one set of keys on one device. The keys stay on the host, shared, and come to the device when they are used.
@@ -79,73 +94,118 @@ impl KeySwitcher {
     /// # Errors
     /// Device failures.
     pub fn decompose(&self, poly: &RnsPoly<Evaluation>) -> Result<Digits> {
-        self.decompose_in(poly, &self.parameters.gadget(poly.limbs()))
-    }
-
-    /// Decomposes a batch of polynomials over the operand's basis of a gadget, as [`Self::decompose`].
-    ///
-    /// # Errors
-    /// [`Error::ParameterMismatch`] for polynomials over other primes; device failures.
-    pub fn decompose_in(&self, poly: &RnsPoly<Evaluation>, gadget: &Gadget) -> Result<Digits> {
-        if poly.basis() != gadget.operand() {
-            return Err(Error::ParameterMismatch { op: "decompose" });
-        }
-        let (batch, basis) = (poly.batch(), gadget.basis());
-        let coefficients = poly.clone().into_coefficient()?;
-        let digits = Arc::clone(gadget.digits());
+        let gadget = self.parameters.gadget(poly.limbs());
+        let (src, basis) = (self.operand(poly, &gadget)?, gadget.basis());
+        let (batch, digits) = (poly.batch(), Arc::clone(gadget.digits()));
         let count = u32::try_from(digits.len()).expect("at most one digit a limb");
         let buffer = self.ring.alloc(count * batch, &basis)?;
-        self.ring.record(Op::Decompose {
-            dst: buffer.view(),
-            coefficients: coefficients.view().clone(),
-            evaluations: poly.view().clone(),
-            digits,
-            basis,
-        })?;
-        Ok(Digits { ring: self.ring.clone(), buffer, gadget: gadget.clone(), batch })
+        self.ring.record(Op::Decompose { dst: buffer.view(), src, digits, basis })?;
+        Ok(Digits { ring: self.ring.clone(), buffer, gadget, batch })
     }
 
-    /// `P` times the polynomials, from under `s^2` to pairs under `s`, over the digits' basis; to be divided by
-    /// [`RnsPoly::mod_down`].
+    /// The memory of polynomials over the operand's basis of a gadget.
+    fn operand(&self, poly: &RnsPoly<Evaluation>, gadget: &Gadget) -> Result<View> {
+        if !poly.ring().is_same(&self.ring) || poly.basis() != gadget.operand() {
+            return Err(Error::ParameterMismatch { op: "key switching" });
+        }
+        Ok(poly.view().clone())
+    }
+
+    /// A key switch before its division: `P` times the polynomials, from under the secret that the key leads from to pairs under
+    /// the one that it leads to, over the gadget's basis; to be divided by [`RnsPoly::mod_down`]. `None` without a key.
     ///
     /// # Noise
     /// `sum_d digit_d e_d`, before the division by `P`.
+    /// # Cost
+    /// That of [`Self::decompose`], without its memory, and an inner product of `D` digits.
     /// # Errors
-    /// [`Error::MissingRelinearizationKey`]; [`Error::ShapeMismatch`] from more limbs than the key was made for.
-    pub fn relinearize(&self, digits: &Digits) -> Result<RnsPoly<Evaluation>> {
-        self.switch(digits, KeyId::Relinearization)?.ok_or(Error::MissingRelinearizationKey)
+    /// [`Error::ParameterMismatch`] for polynomials over other primes; [`Error::ShapeMismatch`] from a gadget that the key does not
+    /// serve; device failures.
+    pub fn switch(
+        &self,
+        poly: &RnsPoly<Evaluation>,
+        id: KeyId,
+        finish: Finish<'_>,
+    ) -> Result<Option<RnsPoly<Evaluation>>> {
+        self.switch_in(poly, &self.parameters.gadget(poly.limbs()), id, finish)
     }
 
-    /// `P` times the polynomials, from under `s` to pairs under `s(X^(1/g))`, as [`Self::relinearize`]; `None` without a key for
-    /// it. The automorphism `X -> X^g` of the divided pair is then under `s`: permuting two polynomials at the end is cheaper
-    /// than permuting every digit on the way.
+    /// As [`Self::switch`], for polynomials over the operand's basis of a gadget.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] from more limbs than the key was made for; device failures.
-    pub fn to_inverse_image(&self, digits: &Digits, element: GaloisElement) -> Result<Option<RnsPoly<Evaluation>>> {
-        self.switch(digits, KeyId::Galois(element))
+    /// As [`Self::switch`].
+    pub fn switch_in(
+        &self,
+        poly: &RnsPoly<Evaluation>,
+        gadget: &Gadget,
+        id: KeyId,
+        finish: Finish<'_>,
+    ) -> Result<Option<RnsPoly<Evaluation>>> {
+        let src = self.operand(poly, gadget)?;
+        let digits = Arc::clone(gadget.digits());
+        self.product((gadget, poly.batch()), id, finish, |dst, key, rows, basis, plus, element| Op::KeySwitch {
+            dst,
+            src,
+            digits,
+            key,
+            rows,
+            basis,
+            plus,
+            element,
+        })
     }
 
-    /// `P` times the polynomials, from under the secret that the key leads from to pairs under the one that it leads to; `None`
-    /// without a key.
+    /// As [`Self::switch`] of polynomials decomposed before.
     ///
+    /// # Cost
+    /// An inner product of `D` digits: no transform.
     /// # Errors
-    /// [`Error::ShapeMismatch`] from digits of a gadget that the key does not serve; device failures.
-    pub fn switch(&self, digits: &Digits, id: KeyId) -> Result<Option<RnsPoly<Evaluation>>> {
+    /// As [`Self::switch`].
+    pub fn switch_hoisted(
+        &self,
+        digits: &Digits,
+        id: KeyId,
+        finish: Finish<'_>,
+    ) -> Result<Option<RnsPoly<Evaluation>>> {
         if !digits.ring.is_same(&self.ring) {
             return Err(Error::ParameterMismatch { op: "key switching" });
         }
-        let Some(key) = self.keys.get(id)? else { return Ok(None) };
-        let rows = digits.gadget.rows_in(&key.gadget)?;
-        let basis = digits.gadget.basis();
-        let view = self.ring.alloc(2 * digits.batch, &basis)?.view();
-        self.ring.record(Op::GadgetDot {
-            dst: view.clone(),
-            digits: digits.buffer.view(),
-            key: key.digits[..digits.gadget.digits().len()].into(),
+        let source = digits.buffer.view();
+        self.product((&digits.gadget, digits.batch), id, finish, |dst, key, rows, basis, plus, element| Op::GadgetDot {
+            dst,
+            digits: source,
+            key,
             rows,
-            basis: basis.clone(),
-        })?;
+            basis,
+            plus,
+            element,
+        })
+    }
+
+    /// Records an inner product with a key.
+    fn product(
+        &self,
+        (gadget, batch): (&Gadget, u32),
+        id: KeyId,
+        finish: Finish<'_>,
+        op: impl FnOnce(View, Arc<[Buffer]>, Basis, Basis, Option<View>, GaloisElement) -> Op,
+    ) -> Result<Option<RnsPoly<Evaluation>>> {
+        let Some(key) = self.keys.get(id)? else { return Ok(None) };
+        let rows = gadget.rows_in(&key.gadget)?;
+        let basis = gadget.basis();
+        let plus = finish.plus.map(|plus| self.summand(plus, &basis)).transpose()?;
+        let view = self.ring.alloc(2 * batch, &basis)?.view();
+        let count = gadget.digits().len();
+        let buffers = if count == key.digits.len() { Arc::clone(&key.digits) } else { key.digits[..count].into() };
+        self.ring.record(op(view.clone(), buffers, rows, basis.clone(), plus, finish.element))?;
         Ok(Some(RnsPoly::over(&self.ring, &basis, view)))
+    }
+
+    /// The memory of polynomials over a prefix of a basis.
+    fn summand(&self, plus: &RnsPoly<Evaluation>, basis: &Basis) -> Result<View> {
+        if !plus.ring().is_same(&self.ring) || !basis.primes().starts_with(plus.basis().primes()) {
+            return Err(Error::ParameterMismatch { op: "key switching" });
+        }
+        Ok(plus.view().clone())
     }
 }

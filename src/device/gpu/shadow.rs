@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 const VARIABLE: &str = "RINGLIGHT_CPU_OPS";
 
 /// Every name that an operation has.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "zero",
     "copy",
     "uniform",
@@ -24,6 +24,7 @@ const NAMES: [&str; 19] = [
     "mul",
     "mul_add",
     "mul_scalar",
+    "mul_scalar_add",
     "add_scalar",
     "tensor",
     "ntt_forward",
@@ -32,6 +33,7 @@ const NAMES: [&str; 19] = [
     "basis_extend",
     "decompose",
     "gadget_dot",
+    "key_switch",
     "mod_down",
     "combine",
 ];

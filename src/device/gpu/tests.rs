@@ -142,6 +142,7 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
     let weights = fill(Shape { batch: 5 * BATCH, limbs, log_n: 0 });
     let scalars = residues(tables, Shape { batch: 1, limbs, log_n: 0 }).into();
     let basis = Basis::new(0..limbs);
+    let digits: Arc<[Digit]> = Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]);
     let part = |i: usize, polys, limbs| m[i].view().polys(0, polys).unwrap().limbs(0, limbs).unwrap();
     let ops = [
         Op::NttForward { dst: m[1].view(), src: m[0].view(), basis: basis.clone() },
@@ -149,12 +150,16 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
         Op::Mul { dst: m[2].view(), a: m[1].view(), b: m[0].view(), basis: basis.clone() },
         Op::MulScalar { dst: m[2].view(), a: m[2].view(), scalars, basis: basis.clone() },
         Op::Tensor { dst: m[3].view(), a: part(0, 4, limbs), b: part(1, 4, limbs), basis: basis.clone() },
-        Op::Decompose {
-            dst: m[0].view(),
-            coefficients: part(1, 3, 3),
-            evaluations: part(2, 3, 3),
-            digits: Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]),
+        Op::Decompose { dst: m[0].view(), src: part(2, 3, 3), digits: Arc::clone(&digits), basis: basis.clone() },
+        Op::KeySwitch {
+            dst: part(3, 4, limbs),
+            src: part(2, 2, 3),
+            digits,
+            key: key[..2].into(),
+            rows: Basis::new(0..limbs),
             basis: basis.clone(),
+            plus: Some(part(0, 2, 3)),
+            element: GaloisElement::conjugation(LogN::new(DEGREE).unwrap()),
         },
         Op::GadgetDot {
             dst: part(1, 2, limbs),
@@ -162,6 +167,8 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
             key,
             rows: Basis::new((0..limbs).rev()),
             basis: basis.clone(),
+            plus: Some(part(3, 1, 2)),
+            element: GaloisElement::IDENTITY,
         },
         Op::Automorphism {
             dst: m[2].view(),
@@ -173,6 +180,8 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
             src: m[2].view(),
             kept: Basis::new(0..limbs - 2),
             dropped: Basis::new(limbs - 2..limbs),
+            plus: Some(part(1, 2, limbs - 2)),
+            element: GaloisElement::from_steps(5, LogN::new(DEGREE).unwrap()),
         },
         Op::Combine {
             dst: part(1, 5, limbs),

@@ -41,6 +41,22 @@ pub(super) fn zip(
     Ok(())
 }
 
+/// `dst = dst + a * scalars`.
+pub(super) fn mul_scalar_add(ring: &CpuRing, (dst, a): (&View, &View), scalars: &[u32], basis: &Basis) -> Result<()> {
+    let source = Source::new(dst, a)?;
+    let mut to = memory::of(&dst.buffer)?.write();
+    let limbs = dst.limbs as usize;
+    let min = grain(1 << dst.buffer.shape().log_n);
+    rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
+        let (poly, limb) = (k / limbs, k % limbs);
+        let prime = basis.primes()[limb];
+        let w = scalars[poly % (scalars.len() / limbs) * limbs + limb];
+        let (r, quotient) = (ring.reducer(prime), ring.tables.primes()[prime as usize].modulus().shoup(w));
+        rows::scale_add(r, out, source.row(poly, limb), w, quotient);
+    });
+    Ok(())
+}
+
 /// `(a0 b0, a0 b1 + a1 b0, a1 b1)`.
 pub(super) fn tensor(ring: &CpuRing, (dst, a, b): (&View, &View, &View), basis: &Basis) -> Result<()> {
     let (first, second) = (Source::new(dst, a)?, Source::new(dst, b)?);

@@ -13,6 +13,7 @@ use crate::device::program::Op;
 use crate::error::Result;
 use crate::math::{Reducer, RingTables, rows};
 use crate::units::GaloisElement;
+use gadget::Product;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +35,11 @@ impl CpuRing {
 
     fn reducer(&self, prime: u32) -> Reducer {
         self.tables.primes()[prime as usize].reducer()
+    }
+
+    /// [`Self::permutation`] unless it leaves every word where it is.
+    fn moved(&self, element: GaloisElement) -> Option<Arc<[u32]>> {
+        (element != GaloisElement::IDENTITY).then(|| self.permutation(element))
     }
 
     /// Source index of every word under the automorphism, made once an element.
@@ -74,6 +80,7 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
             let (r, quotient) = (ring.reducer(prime), ring.tables.primes()[prime as usize].modulus().shoup(w));
             rows::scale(r, row, w, quotient);
         }),
+        Op::MulScalarAdd { dst, a, scalars, basis } => elementwise::mul_scalar_add(ring, (dst, a), scalars, basis),
         Op::AddScalar { dst, a, scalars, basis } => unary(dst, a, |poly, limb, row| {
             let limbs = basis.primes().len();
             let s = scalars[poly % (scalars.len() / limbs) * limbs + limb];
@@ -88,11 +95,18 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
         }),
         Op::Automorphism { dst, src, element } => transform::automorphism(ring, dst, src, *element),
         Op::BasisExtend { dst, src, from, to } => convert::basis_extend(ring, pool, (dst, src), (from, to)),
-        Op::Decompose { dst, coefficients, evaluations, digits, basis } => {
-            convert::decompose(ring, pool, (dst, coefficients, evaluations), digits, basis)
+        Op::Decompose { dst, src, digits, basis } => convert::decompose(ring, pool, (dst, src), digits, basis),
+        Op::GadgetDot { dst, digits, key, rows, basis, plus, element } => {
+            let product = Product { dst, key, key_rows: rows, basis, plus: plus.as_ref(), element: *element };
+            product.of_digits(ring, digits)
         }
-        Op::GadgetDot { dst, digits, key, rows, basis } => gadget::dot(ring, (dst, digits), (key, rows), basis),
-        Op::ModDown { dst, src, kept, dropped } => convert::mod_down(ring, pool, (dst, src), (kept, dropped)),
+        Op::KeySwitch { dst, src, digits, key, rows, basis, plus, element } => {
+            let product = Product { dst, key, key_rows: rows, basis, plus: plus.as_ref(), element: *element };
+            product.of_source(ring, pool, src, digits)
+        }
+        Op::ModDown { dst, src, kept, dropped, plus, element } => {
+            convert::mod_down(ring, pool, (dst, src, plus.as_ref()), (kept, dropped), *element)
+        }
         Op::Combine { dst, src, weights, components, basis } => {
             combine::run(ring, (dst, src, weights), *components, basis)
         }

@@ -25,13 +25,15 @@ pub(super) fn basis_extend(
 /// `Decompose`: own limbs are copied and foreign ones converted in one launch, then the foreign ones are transformed.
 pub(super) fn decompose(
     to: &mut Lowering<'_>,
-    (dst, coefficients, evaluations): (&View, &View, &View),
+    (dst, src): (&View, &View),
     digits: &Arc<[Digit]>,
     basis: &Basis,
 ) -> Result<()> {
-    let batch = evaluations.polys;
+    let batch = src.polys;
+    let coefficients = to.recorder.scratch(src.shape())?.view();
+    ntt::inverse(to, &coefficients, src, &basis.slice(0, src.limbs))?;
     let table = to.table(Table::Digits(basis.clone(), Arc::clone(digits)));
-    extend(to, (dst, coefficients, evaluations), table, batch)?;
+    extend(to, (dst, &coefficients, src), table, batch)?;
     let foreign = digits.iter().map(|digit| basis.limbs() - digit.limbs).sum();
     if foreign == 0 {
         return Ok(());

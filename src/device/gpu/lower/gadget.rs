@@ -1,6 +1,6 @@
 //! Automorphisms and gadget products.
 
-use super::Lowering;
+use super::{Lowering, element};
 use crate::device::buffer::{Buffer, View};
 use crate::device::gpu::catalog::{GADGET_KEYS, Kernel};
 use crate::device::gpu::dispatch::slot;
@@ -18,6 +18,34 @@ pub(super) fn automorphism(to: &mut Lowering<'_>, (dst, src): (&View, &View), el
     let slots = [slot(&dst.buffer)?, slot(&src.buffer)?];
     to.recorder.launch(Kernel::Automorphism { repeats }, params, &slots, [to.groups(), dst.limbs, dst.polys]);
     Ok(())
+}
+
+/// What `make` writes, with `X^g` for `X`.
+pub(super) fn moved(
+    to: &mut Lowering<'_>,
+    dst: &View,
+    element: GaloisElement,
+    make: impl FnOnce(&mut Lowering<'_>, &View) -> Result<()>,
+) -> Result<()> {
+    if element == GaloisElement::IDENTITY {
+        return make(to, dst);
+    }
+    let made = to.recorder.scratch(dst.shape())?.view();
+    make(to, &made)?;
+    automorphism(to, (dst, &made), element)
+}
+
+/// Adds `plus`, times the product of the primes of `basis` that it lacks, to the first polynomials and limbs of `dst`.
+pub(super) fn add_product(to: &mut Lowering<'_>, dst: &View, plus: Option<&View>, basis: &Basis) -> Result<()> {
+    let Some(plus) = plus else { return Ok(()) };
+    let window = dst.polys(0, plus.polys)?.limbs(0, plus.limbs)?;
+    let own = basis.slice(0, plus.limbs);
+    let others = basis.slice(plus.limbs, basis.limbs() - plus.limbs);
+    if others.limbs() == 0 {
+        return element::add_to(to, &window, plus, &own);
+    }
+    let factors = to.ring.tables().extension(others.primes(), own.primes());
+    element::mul_scalar_add(to, (&window, plus), &factors.product, &own)
 }
 
 /// `GadgetDot`: groups of digits, each adding to what the one before left in `dst`.
