@@ -93,4 +93,7 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     fn download(&self, src: &Buffer) -> Result<Vec<u32>>;
     /// What it did so far.
     fn statistics(&self) -> Statistics;
+    /// Where its time went, if `RINGLIGHT_PROFILE` asks for that.
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile>;
 }

@@ -242,7 +242,7 @@ impl Device {
     pub fn record(&self, ring: &LoadedRing, op: Op) -> Result<()> {
         self.own(op.name(), ring.owner)?;
         self.own(op.name(), op.dst().buffer.owner())?;
-        op.sources().iter().try_for_each(|source| self.own(op.name(), source.buffer.owner()))?;
+        op.read_buffers().try_for_each(|source| self.own(op.name(), source.owner()))?;
         op.check(&ring.tables)?;
         self.0.backend.submit(ring.id, &op)
     }
@@ -268,6 +268,16 @@ impl Device {
     /// What the device did since it was opened: operations, submissions, memory.
     pub fn statistics(&self) -> Statistics {
         self.0.backend.statistics()
+    }
+
+    /// Where the device's time went so far, if `RINGLIGHT_PROFILE` is set and the device can tell.
+    ///
+    /// # Errors
+    /// The device's failure, now or earlier.
+    #[cfg(feature = "profiling")]
+    pub fn profile(&self) -> Result<Option<super::profile::Profile>> {
+        self.flush()?;
+        Ok(self.0.backend.profile())
     }
 }
 

@@ -61,6 +61,11 @@ impl Backend for Recorder {
         self.device.backend().statistics()
     }
 
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile> {
+        self.device.backend().profile()
+    }
+
     fn download(&self, src: &Buffer) -> Result<Vec<u32>> {
         self.device.backend().download(src)
     }

@@ -28,6 +28,8 @@ pub(in crate::device) struct CpuBackend {
     operations: AtomicU64,
     uploaded: AtomicU64,
     downloaded: AtomicU64,
+    #[cfg(feature = "profiling")]
+    profiler: Option<super::profile::Profiler>,
 }
 
 impl CpuBackend {
@@ -41,8 +43,11 @@ impl CpuBackend {
             pulp::Arch::Neon(_) => "NEON",
             _ => "no SIMD",
         };
+        let name = format!("CPU ({} threads, {simd})", rayon::current_num_threads());
         Self {
-            name: format!("CPU ({} threads, {simd})", rayon::current_num_threads()),
+            #[cfg(feature = "profiling")]
+            profiler: super::profile::Profiler::from_environment(&name),
+            name,
             caps: Caps { kind: DeviceKind::Cpu, int64: true, max_buffer_bytes: 1 << 40 },
             pool: Arc::default(),
             rings: RwLock::default(),
@@ -92,6 +97,10 @@ impl Backend for CpuBackend {
             .map(Arc::clone)
             .ok_or_else(|| Error::BadProgram { op: op.name(), reason: "a ring of another device".into() })?;
         drop(rings);
+        #[cfg(feature = "profiling")]
+        if let Some(profiler) = &self.profiler {
+            return profiler.time(op, || kernels::run(&ring, &self.pool, op));
+        }
         kernels::run(&ring, &self.pool, op)
     }
 
@@ -115,5 +124,10 @@ impl Backend for CpuBackend {
             peak_memory_bytes,
             ..Statistics::default()
         }
+    }
+
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile> {
+        self.profiler.as_ref().map(super::profile::Profiler::profile)
     }
 }

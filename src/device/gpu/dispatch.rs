@@ -201,6 +201,8 @@ pub(super) struct Encoder {
     tables: Block,
     words: Block,
     pub(super) work: Work,
+    #[cfg(feature = "profiling")]
+    timing: Option<super::timing::Timing>,
 }
 
 /// Usages of buffers that only the host writes.
@@ -213,7 +215,31 @@ impl Encoder {
             pool.fresh(1 << 16, HOST_WRITTEN)?,
             pool.fresh(1 << 12, HOST_WRITTEN)?,
         );
-        Ok(Self { device, pool, pipelines, params, tables, words, work: Work::default() })
+        Ok(Self {
+            device,
+            pool,
+            pipelines,
+            params,
+            tables,
+            words,
+            work: Work::default(),
+            #[cfg(feature = "profiling")]
+            timing: None,
+        })
+    }
+
+    /// The same with a clock.
+    #[cfg(feature = "profiling")]
+    pub(super) fn timed(self, timing: Option<super::timing::Timing>) -> Self {
+        Self { timing, ..self }
+    }
+
+    /// Notes that an operation was lowered, after which there are `launches`.
+    #[cfg(feature = "profiling")]
+    pub(super) fn lowered(&mut self, op: &crate::device::program::Op, launches: usize) {
+        if let Some(timing) = &mut self.timing {
+            timing.lowered(op, launches);
+        }
     }
 
     /// Submits a program, after the uploads that wait.
@@ -226,6 +252,10 @@ impl Encoder {
         self.prepare(recorder);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        #[cfg(feature = "profiling")]
+        if let Some(timing) = &mut self.timing {
+            timing.stamp(&mut pass);
+        }
         let mut current = None;
         for dispatch in &recorder.dispatches {
             if current != Some(dispatch.kernel) {
@@ -236,11 +266,21 @@ impl Encoder {
             }
             pass.set_bind_group(0, &recorder.groups[dispatch.group as usize].bound, &[dispatch.params]);
             pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
+            #[cfg(feature = "profiling")]
+            if let Some(timing) = &mut self.timing {
+                timing.stamp(&mut pass);
+            }
         }
         drop(pass);
+        #[cfg(feature = "profiling")]
+        let stamps = self.timing.as_mut().map(|timing| timing.resolve(&mut encoder));
         let commands = encoder.finish();
         let encoded = Instant::now();
         staging.submit(Some(commands));
+        #[cfg(feature = "profiling")]
+        if let (Some(timing), Some(stamps)) = (&mut self.timing, &stamps) {
+            timing.collect(stamps, encoded, recorder.dispatches.iter().map(|d| d.kernel.spec().label))?;
+        }
         // Only now may uploads go to what the program bound.
         self.pool.begin_program();
         self.work.submissions += 1;

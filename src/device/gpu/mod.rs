@@ -26,6 +26,8 @@ mod pipelines;
 mod shadow;
 mod staging;
 mod tables;
+#[cfg(feature = "profiling")]
+mod timing;
 mod twiddles;
 
 pub(in crate::device) use open::{Selector, open};
@@ -62,6 +64,8 @@ pub(in crate::device) struct GpuBackend {
     staging: Staging,
     state: Mutex<State>,
     shadow: Option<Shadow>,
+    #[cfg(feature = "profiling")]
+    profiler: Option<Arc<super::profile::Profiler>>,
 }
 
 #[derive(Debug)]
@@ -102,16 +106,33 @@ impl GpuBackend {
         let pool = Arc::new(Pool::new(device.clone(), Arc::clone(&failure), caps.max_buffer_bytes, most_idle));
         let product = if caps.int64 { WideProduct::Int64 } else { WideProduct::Portable };
         let pipelines = Pipelines::new(device.clone(), product);
+        #[cfg(feature = "profiling")]
+        let profiler = super::profile::Profiler::from_environment(&name).map(Arc::new);
+        let encoder = Encoder::new(device.clone(), Arc::clone(&pool), pipelines)?;
+        #[cfg(feature = "profiling")]
+        let encoder = encoder.timed(timing::Timing::new(&device, &queue, &failure, profiler.as_ref()));
         let state = State {
             recorder: Recorder::new(&device.limits(), &pool),
-            encoder: Encoder::new(device.clone(), Arc::clone(&pool), pipelines)?,
+            encoder,
             tables: Tables::default(),
             rings: Vec::new(),
             operations: 0,
         };
         let staging = Staging::new(device.clone(), queue, Arc::clone(&failure), Arc::clone(&pool));
         let shadow = Shadow::from_environment()?;
-        Ok(Self { name, caps, device, failure, pool, staging, state: Mutex::new(state), shadow })
+        let state = Mutex::new(state);
+        Ok(Self {
+            name,
+            caps,
+            device,
+            failure,
+            pool,
+            staging,
+            state,
+            shadow,
+            #[cfg(feature = "profiling")]
+            profiler,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,6 +150,11 @@ impl GpuBackend {
                 state.lower(ring, op)?;
             }
             lowered => lowered?,
+        }
+        #[cfg(feature = "profiling")]
+        {
+            let State { recorder, encoder, .. } = &mut *state;
+            encoder.lowered(op, recorder.len());
         }
         if state.recorder.len() >= MOST_DISPATCHES || self.pool.is_pressed() {
             self.submit_program(&mut state)?;
@@ -257,6 +283,11 @@ impl Backend for GpuBackend {
             encoding: work.encoding,
             submitting: work.submitting,
         }
+    }
+
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile> {
+        self.profiler.as_ref().map(|profiler| profiler.profile())
     }
 }
 

@@ -37,6 +37,10 @@ impl Selector<'_> {
 
 const SOFTWARE: u32 = 3;
 
+/// What timing every kernel takes.
+pub(super) const TIMESTAMPS: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+
 /// Preference, best first.
 fn rank(kind: wgpu::DeviceType) -> u32 {
     match kind {
@@ -65,9 +69,13 @@ pub(super) fn open_backend(selector: Selector<'_>, allow_int64: bool) -> Result<
     let info = adapter.get_info();
     let limits = limits(&adapter.limits()).map_err(|what| none(format!("{} lacks {what}", info.name)))?;
     let int64 = allow_int64 && adapter.features().contains(wgpu::Features::SHADER_INT64);
+    let mut features = if int64 { wgpu::Features::SHADER_INT64 } else { wgpu::Features::empty() };
+    if cfg!(feature = "profiling") {
+        features |= adapter.features() & TIMESTAMPS;
+    }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("ringlight"),
-        required_features: if int64 { wgpu::Features::SHADER_INT64 } else { wgpu::Features::empty() },
+        required_features: features,
         required_limits: limits.clone(),
         memory_hints: wgpu::MemoryHints::Performance,
         ..Default::default()
