@@ -32,7 +32,7 @@ fn main() {
         for (packing, name) in [(Packing::Latency, "latency"), (Packing::Batch, "batch")] {
             let deployment = Deployment::new(&model, packing).expect("the model fits a secure ring");
             let p = deployment.parameters();
-            if place.leaves_out(p.log_n().get()) {
+            if place.leaves_out(p.log_n().get(), 1) {
                 continue;
             }
             let slots = deployment.samples_a_run();

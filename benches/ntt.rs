@@ -1,8 +1,9 @@
-//! Number-theoretic transforms of batches of random polynomials, beside `tfhe-ntt` called directly.
+//! Number-theoretic transforms of batches of random polynomials, beside `tfhe-ntt` called directly and beside a copy.
 //!
-//! Ids: `ntt_forward/N=2^L,limbs=l/batch=b,<device>`; throughput is in transforms (rows). `tfhe-ntt` runs in place in one
-//! thread, and so does ours in as many as its name says. Both inverses include the factor 1/N. On a GPU, `ntt_forward` waits in every iteration; `ntt_forward_queued` submits
-//! many transforms and waits once.
+//! Ids: `ntt_forward/N=2^L,limbs=l/batch=b,<device>`. Throughput is in butterflies, `N/2 log2(N)` a row, and for `copy` in bytes read and
+//! written: what a transform in one pass over memory moves. `tfhe-ntt` runs in place in one thread, and so does ours in as many as its name
+//! says. Both inverses include the factor 1/N. On a GPU these wait in every iteration; those that end in `_queued` submit many times and
+//! wait once, with the kernels of the adapter and with portable ones.
 
 mod common;
 
@@ -15,10 +16,11 @@ use ringlight::math::{Csprng, RingTables, Seed, ntt_primes_below};
 use ringlight::units::{LogN, Shape};
 use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 use tfhe_ntt::prime32::Plan;
 
 const SHAPES: [(u32, u32); 3] = [(1, 1), (16, 1), (16, 4)];
+/// A batch of long ciphertexts, in the ring where those are usual.
+const LARGE: (u32, (u32, u32)) = (16, (48, 4));
 
 /// One size's primes and random residues, made when first needed.
 struct Case {
@@ -56,7 +58,8 @@ impl Case {
         let shape = Shape { batch: self.batch, limbs: self.limbs, log_n: self.log_n.get() };
         let ring = device.load_ring(self.tables()).expect("the tables fit");
         let words = device.upload(shape, self.words()).expect("the words fit");
-        Batch { device, ring, words, basis: Basis::new(0..self.limbs) }
+        let copy = device.alloc(shape).expect("a copy fits");
+        Batch { device, ring, words, copy, basis: Basis::new(0..self.limbs) }
     }
 
     fn id(&self, label: &str) -> BenchmarkId {
@@ -65,7 +68,10 @@ impl Case {
     }
 
     /// `tfhe-ntt` on the same rows, one after another.
-    fn peer(&self, group: &mut BenchmarkGroup<'_, WallTime>, transform: fn(&Plan, &mut [u32])) {
+    fn peer(&self, group: &mut BenchmarkGroup<'_, WallTime>, transform: Transform) {
+        if common::testing() && self.log_n.get() > 13 {
+            return;
+        }
         group.bench_function(self.id("tfhe-ntt (1 thread)"), |bencher| {
             let n = self.log_n.degree();
             let plans: Vec<_> = self.moduli().into_iter().map(|q| Plan::try_new(n, q).expect("a prime")).collect();
@@ -80,32 +86,61 @@ impl Case {
     }
 }
 
-/// Polynomials on a device.
+/// Polynomials on a device, and room for a copy.
 struct Batch {
     device: Device,
     ring: LoadedRing,
     words: Buffer,
+    copy: Buffer,
     basis: Basis,
 }
 
 impl Batch {
+    fn record(&self, op: Op) {
+        self.device.record(&self.ring, op).expect("the device works");
+    }
+
     fn forward(&self) {
         let (dst, src, basis) = (self.words.view(), self.words.view(), self.basis.clone());
-        self.device.record(&self.ring, Op::NttForward { dst, src, basis }).expect("the device works");
+        self.record(Op::NttForward { dst, src, basis });
     }
 
     fn inverse(&self) {
         let (dst, src, basis) = (self.words.view(), self.words.view(), self.basis.clone());
-        self.device.record(&self.ring, Op::NttInverse { dst, src, basis }).expect("the device works");
+        self.record(Op::NttInverse { dst, src, basis });
+    }
+
+    fn copy(&self) {
+        self.record(Op::Copy { dst: self.copy.view(), src: self.words.view() });
     }
 }
 
-fn sizes(c: &mut Criterion, name: &str, bench: impl Fn(&mut BenchmarkGroup<'_, WallTime>, &Case)) {
+type Transform = fn(&Plan, &mut [u32]);
+type Work = (&'static str, fn(&Batch), Option<Transform>);
+const WORKS: [Work; 3] = [
+    ("ntt_forward", Batch::forward, Some(|plan, row| plan.fwd(row))),
+    (
+        "ntt_inverse",
+        Batch::inverse,
+        Some(|plan, row| {
+            plan.inv(row);
+            plan.normalize(row);
+        }),
+    ),
+    ("copy", Batch::copy, None),
+];
+
+fn sizes(c: &mut Criterion, name: &str, is_copy: bool, bench: impl Fn(&mut BenchmarkGroup<'_, WallTime>, &Case)) {
     let mut group = c.benchmark_group(name);
     for log_n in LogN::MIN..=LogN::MAX {
-        for (limbs, batch) in SHAPES {
+        let large = (LARGE.0 == log_n).then_some(LARGE.1);
+        for (limbs, batch) in SHAPES.into_iter().chain(large) {
             let log_n = LogN::new(log_n).expect("in range");
-            group.throughput(Throughput::Elements(u64::from(limbs * batch)));
+            let words = u64::from(limbs * batch) << log_n.get();
+            group.throughput(match is_copy {
+                true => Throughput::Bytes(2 * 4 * words),
+                false => Throughput::Elements(words / 2 * u64::from(log_n.get())),
+            });
             bench(&mut group, &Case { log_n, limbs, batch, tables: OnceLock::new(), words: OnceLock::new() });
         }
     }
@@ -114,42 +149,33 @@ fn sizes(c: &mut Criterion, name: &str, bench: impl Fn(&mut BenchmarkGroup<'_, W
 fn main() {
     let mut c = criterion();
     let places = Place::all();
-    let places = |case: &Case| places.iter().filter(|p| !p.leaves_out(case.log_n.get())).collect::<Vec<_>>();
-    sizes(&mut c, "ntt_forward", |group, case| {
-        case.peer(group, |plan, row| plan.fwd(row));
-        for place in places(case) {
-            group.bench_function(case.id(&place.label()), |bencher| {
-                let batch = place.install(|| case.batch(place));
-                place.time(bencher, || batch.forward());
-            });
-        }
-    });
-    sizes(&mut c, "ntt_inverse", |group, case| {
-        case.peer(group, |plan, row| {
-            plan.inv(row);
-            plan.normalize(row);
-        });
-        for place in places(case) {
-            group.bench_function(case.id(&place.label()), |bencher| {
-                let batch = place.install(|| case.batch(place));
-                place.time(bencher, || batch.inverse());
-            });
-        }
-    });
-    sizes(&mut c, "ntt_forward_queued", |group, case| {
-        for place in places(case).into_iter().filter(|p| p.device().kind() != DeviceKind::Cpu) {
-            group.bench_function(case.id(&place.label()), |bencher| {
-                let batch = place.install(|| case.batch(place));
-                bencher.iter_custom(|iterations| {
-                    let start = Instant::now();
-                    for _ in 0..iterations {
-                        batch.forward();
-                    }
-                    place.wait();
-                    start.elapsed()
+    let portable: Vec<_> = places.iter().filter_map(Place::portable).collect();
+    let leaves_out = |place: &Place, case: &Case| {
+        place.leaves_out(case.log_n.get(), if case.limbs == LARGE.1.0 { LARGE.1.0 } else { 1 })
+    };
+    for (name, work, peer) in WORKS {
+        sizes(&mut c, name, peer.is_none(), |group, case| {
+            if let Some(transform) = peer {
+                case.peer(group, transform);
+            }
+            for place in places.iter().filter(|place| !leaves_out(place, case)) {
+                group.bench_function(case.id(&place.label()), |bencher| {
+                    let batch = place.install(|| case.batch(place));
+                    place.time(bencher, || work(&batch));
                 });
-            });
-        }
-    });
+            }
+        });
+    }
+    for (name, work, peer) in WORKS {
+        sizes(&mut c, &format!("{name}_queued"), peer.is_none(), |group, case| {
+            let gpus = places.iter().filter(|place| place.device().kind() != DeviceKind::Cpu).chain(&portable);
+            for place in gpus.filter(|place| !leaves_out(place, case)) {
+                group.bench_function(case.id(&place.label()), |bencher| {
+                    let batch = place.install(|| case.batch(place));
+                    place.time_queued(bencher, || work(&batch));
+                });
+            }
+        });
+    }
     c.final_summary();
 }

@@ -99,6 +99,13 @@ fn mul_scalar(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 }
 
 @compute @workgroup_size(THREADS)
+fn mul_scalar_add(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let p = place(group, thread);
+    let limb = limb_at(params.limbs, p.limb);
+    dst[to(p)] = add_mod(dst[to(p)], mul_mod(from_a(p), scalar(p), limb), limb.q);
+}
+
+@compute @workgroup_size(THREADS)
 fn add_scalar(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let p = place(group, thread);
     dst[to(p)] = add_mod(from_a(p), scalar(p), limb_at(params.limbs, p.limb).q);

@@ -3,7 +3,7 @@
 // All words in [0, q).
 //
 // Tables, in vec4. A digit: (first own limb, own limbs, its conversion, sources). A conversion: two vec4 a source
-// (q, hat inverse, its quotient, shift), (weight, first limb, -, -); then `2 + ceil(sources / 4)` vec4 a target: its Limb with
+// (q, hat inverse, its quotient, -), (weight, shift, -, -); then `2 + ceil(sources / 4)` vec4 a target: its Limb with
 // aux = -D mod t, and D/q_i mod t for every source, zeros up to a whole vec4.
 
 struct Params {
@@ -26,6 +26,7 @@ struct Params {
 override THREADS: u32;
 override TARGETS: u32;
 override SOURCES: u32; // most sources, rounded up to whole vec4
+override SCALED: bool = false; // the sources are the y_i already
 override SLOTS: u32 = THREADS * SOURCES;
 
 // A thread's own scaled residues y_i: an array that may be indexed at run time. Nobody reads another's, so no barrier.
@@ -46,9 +47,12 @@ fn extend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let a = tables[digit.z + 2u * i];
         let b = tables[digit.z + 2u * i + 1u];
         let x = src[((source + i) << shift) + word];
-        let y = reduce_once(mul_shoup_lazy(x, splat(a.y), splat(a.z), a.x), a.x);
+        var y = x;
+        if !SCALED {
+            y = reduce_once(mul_shoup_lazy(x, splat(a.y), splat(a.z), a.x), a.x);
+        }
         scaled[i * THREADS + thread] = y;
-        estimate += mul_high(y << splat(a.w), splat(b.x));
+        estimate += mul_high(y << splat(b.y), splat(b.x));
     }
     let quads = (sources + 3u) / 4u;
     for (var i = sources; i < 4u * quads; i++) {

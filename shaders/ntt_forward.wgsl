@@ -1,16 +1,37 @@
 // ntt_forward: Cooley-Tukey stages of the negacyclic NTT, all limbs at once, three radix-16 rounds in a workgroup.
 // Up to N = 2^12 `rows` is the whole transform. Above, `columns` does the first stages (4, or 5 for 2^17) in registers,
 // one column of stride N/16 a thread, and `rows` the rest on contiguous pieces of 2^9 .. 2^12 words.
-// Mirror: src/math/tables.rs.  Grid: x = pieces or columns, y = record, z = polynomial.
+// Mirror: src/math/tables.rs.  Grid: x = pieces or columns, y = polynomial, z = record.
 // Words in [0, q) at both ends of the transform, in [0, 4q) between stages and passes.
 
 override WHOLE: bool = true; // `rows` is the whole transform
-override EPILOGUE: bool = false;
+override FINISH: bool = false; // with the end of a division by dropped primes
+override TURN: bool = false; // and an automorphism
 
-// (minuend - x) scale, the end of a division by dropped primes: [0, q) -> [0, q)
-fn finish(x: vec4<u32>, at: u32, row: Row) -> vec4<u32> {
-    let difference = minuend[at] + splat(row.q) - x;
-    return reduce_once(mul_shoup_lazy(difference, splat(row.scale), splat(row.scale_shoup), row.q), row.q);
+// (minuend - x) scale + plus: [0, q) -> [0, q)
+fn finish(x: vec4<u32>, quad: u32, row: Row) -> vec4<u32> {
+    let shift = params.log_n - 2u;
+    let difference = minuend[(row_of(params.minuend, row.poly, row.limb) << shift) + quad] + splat(row.q) - x;
+    let scaled = reduce_once(mul_shoup_lazy(difference, row.end.xxxx, row.end.yyyy, row.q), row.q);
+    if row.poly < params.plus.polys {
+        return add_mod(scaled, plus[(row_of(params.plus, row.poly, row.limb) << shift) + quad], row.q);
+    }
+    return scaled;
+}
+
+// Ends a transform: `quad` of the row.
+fn put(x: vec4<u32>, quad: u32, row: Row) {
+    let at = word_of(params.dst, row) / 4u;
+    let result = canonical(x, row.q);
+    if TURN {
+        let to = turn_of(quad, params.inverse, params.log_n).quad;
+        let turn = turn_of(to, params.element, params.log_n).turn;
+        dst_quads[at + to] = permute(finish(result, quad, row), params.element, turn);
+    } else if FINISH {
+        dst_quads[at + quad] = finish(result, quad, row);
+    } else {
+        dst_quads[at + quad] = result;
+    }
 }
 
 @compute @workgroup_size(THREADS)
@@ -37,17 +58,11 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     v = load_lower(thread);
     v = forward16(v, 12u - LOG_POINTS, row.roots + params.lower + group.x * THREADS + thread, THREADS << levels, row.q);
-    v = canonical16(v, row.q);
-    let word = piece + 16u * thread;
-    if EPILOGUE {
-        let at = (word_of(params.minuend, row) + word) / 4u;
-        v = Sixteen(finish(v.a, at, row), finish(v.b, at + 1u, row), finish(v.c, at + 2u, row), finish(v.d, at + 3u, row));
-    }
-    let at = (word_of(params.dst, row) + word) / 4u;
-    dst_quads[at] = v.a;
-    dst_quads[at + 1u] = v.b;
-    dst_quads[at + 2u] = v.c;
-    dst_quads[at + 3u] = v.d;
+    let quad = piece / 4u + 4u * thread;
+    put(v.a, quad, row);
+    put(v.b, quad + 1u, row);
+    put(v.c, quad + 2u, row);
+    put(v.d, quad + 3u, row);
 }
 
 override COLUMN_THREADS: u32;

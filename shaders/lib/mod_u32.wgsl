@@ -9,6 +9,7 @@ struct Limb {
     radix_shoup: u32,    // floor(radix 2^32 / q)
     one_shoup: u32,      // floor(2^32 / q)
     aux: u32,            // what an operation wants to know of its limb
+    factor: u32,         // and what it multiplies by
 }
 
 fn splat(x: u32) -> vec4<u32> {
@@ -46,7 +47,12 @@ fn mul_mod(a: vec4<u32>, b: vec4<u32>, limb: Limb) -> vec4<u32> {
 
 // [0, 2^64) -> [0, q)
 fn reduce_wide(x: Wide, limb: Limb) -> vec4<u32> {
+    return reduce_once(reduce_wide_lazy(x, limb), limb.q);
+}
+
+// [0, 2^64) -> [0, 2q)
+fn reduce_wide_lazy(x: Wide, limb: Limb) -> vec4<u32> {
     let high = mul_shoup_lazy(x.high, splat(limb.radix), splat(limb.radix_shoup), limb.q);
     let low = x.low - mul_high(x.low, splat(limb.one_shoup)) * splat(limb.q); // [0, 2q)
-    return reduce_once(reduce_once(high + low, 2u * limb.q), limb.q);
+    return reduce_once(high + low, 2u * limb.q);
 }

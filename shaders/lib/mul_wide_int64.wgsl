@@ -15,7 +15,8 @@ fn mul_high(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
 
 // u + x w mod q, not above u + 2q, for a constant w in [0, q) with quotient = floor(w 2^32 / q), any word x, and u + 2q < 2^32.
 fn add_mul_shoup(u: vec4<u32>, x: vec4<u32>, w: vec4<u32>, quotient: vec4<u32>, q: u32) -> vec4<u32> {
-    return u - mul_high(x, quotient) * vec4<u32>(q) + x * w;
+    // Written as a sum of three for devices that add three at once; as 0 - q compilers would make it a difference again.
+    return u + mul_high(x, quotient) * vec4<u32>(~q + 1u) + x * w;
 }
 
 fn mul_wide(a: vec4<u32>, b: vec4<u32>) -> Wide {

@@ -3,15 +3,25 @@
 struct Params {
     dst: Window,
     src: Window,
-    minuend: Window,  // epilogue: a in (a - NTT(src)) scale
+    minuend: Window,  // end of a division: a in (a - NTT(src)) scale + plus
+    plus: Window,     // as many polynomials as there are, maybe none
     log_n: u32,
-    records: u32,     // table of two vec4 a row of the grid: (q, prime, limb, digit), (scale, its quotient, -, -)
+    element: u32,     // TURN: X^element for X, of the result
+    inverse: u32,     // of the element, mod 2N
+    first_y: u32,     // of this dispatch's grid
+    first_z: u32,
+    records: u32,     // table of two vec4 a row of the grid: (q, prime, limb, digit), and constants of the transform's end:
+                      // of a division (scale, its quotient, -, -), of an inverse transform those of `last_butterfly`
     digit_rows: u32,  // rows from one digit to the next
-    first_poly: u32,  // of this dispatch
     prime_roots: u32, // vec4 of roots a prime
     upper: u32,       // first root vec4 of the rounds, top first
     middle: u32,
     lower: u32,
+    limbs: u32,       // key_switch: table of Limb, aux = key row, factor = Q
+    batch: u32,       // polynomials of a component
+    first_digit: u32,
+    keys: u32,        // key digits of this dispatch
+    key_limbs: u32,   // of every key digit's buffer
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
@@ -20,21 +30,24 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> src_words: array<u32>;
 @group(0) @binding(4) var<storage, read_write> src_quads: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> minuend: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> plus: array<vec4<u32>>;
 
 struct Row {
     q: u32,
     roots: u32,
     limb: u32, // row offset of the limb, in its digit
+    digit: u32,
     poly: u32,
-    scale: u32,
-    scale_shoup: u32,
+    end: vec4<u32>,
 }
 
+// The polynomials of one row come one after the other, so that roots (and keys) are read again soon.
 fn row_at(group: vec3<u32>) -> Row {
-    let record = tables[params.records + 2u * group.y];
-    let scale = tables[params.records + 2u * group.y + 1u];
+    let at = params.records + 2u * (params.first_z + group.z);
+    let record = tables[at];
+    let end = tables[at + 1u];
     let limb = record.z + record.w * params.digit_rows;
-    return Row(record.x, record.y * params.prime_roots, limb, params.first_poly + group.z, scale.x, scale.y);
+    return Row(record.x, record.y * params.prime_roots, limb, record.w, params.first_y + group.y, end);
 }
 
 fn word_of(window: Window, row: Row) -> u32 {

@@ -24,10 +24,6 @@ fn transpose16(v: Sixteen) -> Sixteen {
     );
 }
 
-fn canonical16(v: Sixteen, q: u32) -> Sixteen {
-    return Sixteen(canonical(v.a, q), canonical(v.b, q), canonical(v.c, q), canonical(v.d, q));
-}
-
 struct Pair {
     low: vec4<u32>,
     high: vec4<u32>,

@@ -1,10 +1,5 @@
 // Gentleman-Sande rounds, see radix16.wgsl. Values lie in [0, 2q) between stages.
 
-// [0, 2q) -> [0, q)
-fn canonical(x: vec4<u32>, q: u32) -> vec4<u32> {
-    return reduce_once(x, q);
-}
-
 // (u, v) -> (u + v, (u - v) w): [0, 2q) -> [0, 2q)
 fn butterfly(u: vec4<u32>, v: vec4<u32>, w: vec4<u32>, quotient: vec4<u32>, q: u32) -> Pair {
     return Pair(reduce_once(u + v, 2u * q), mul_shoup_lazy(u + splat(2u * q) - v, w, quotient, q));

@@ -4,6 +4,7 @@
 
 mod embedding;
 mod modulus;
+pub(crate) mod pairs;
 mod primes;
 mod reduce;
 mod rns;

@@ -12,8 +12,15 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Data buffers that a kernel can bind: binding 2 and up.
-pub(super) const SLOTS: usize = 6;
+/// Data buffers that a kernel can bind where the device binds enough: binding 2 and up.
+pub(super) const SLOTS: usize = 14;
+/// Data buffers that a kernel can bind everywhere.
+pub(super) const LEAST_SLOTS: usize = 6;
+
+/// Data buffers that a kernel can bind on this device.
+pub(super) fn most_slots(limits: &wgpu::Limits) -> usize {
+    (limits.max_storage_buffers_per_shader_stage as usize).saturating_sub(2).min(SLOTS)
+}
 
 /// Bind groups kept before all are forgotten.
 const MOST_GROUPS: usize = 4096;
@@ -60,6 +67,7 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Recorder {
     align: usize,
+    pub(super) slots: usize,
     pub(super) most_groups: u32,
     pool: Arc<Pool>,
     dispatches: Vec<Dispatch>,
@@ -82,6 +90,7 @@ impl Recorder {
     pub(super) fn new(limits: &wgpu::Limits, pool: &Arc<Pool>) -> Self {
         Self {
             align: RECORD_BYTES.next_multiple_of(limits.min_storage_buffer_offset_alignment as usize),
+            slots: most_slots(limits),
             most_groups: limits.max_compute_workgroups_per_dimension,
             pool: Arc::clone(pool),
             dispatches: Vec::new(),
@@ -94,7 +103,7 @@ impl Recorder {
 
     /// Launches a kernel over `grid`, in several parts along y and z if the device cannot do it at once.
     pub(super) fn launch(&mut self, kernel: Kernel, params: impl Record, slots: &[Slot], [x, y, z]: [u32; 3]) {
-        debug_assert!((1..=SLOTS).contains(&slots.len()));
+        debug_assert!((1..=self.slots).contains(&slots.len()));
         let group = self.group(slots);
         for (first_row, rows) in parts(y, self.most_groups) {
             for (first, count) in parts(z, self.most_groups) {
@@ -129,6 +138,11 @@ impl Recorder {
             groups.push(Group { slots, bound: None });
             u32::try_from(groups.len() - 1).expect("far fewer than 2^32 groups")
         })
+    }
+
+    /// Whether kernels may bind [`SLOTS`] buffers.
+    pub(super) fn binds_many(&self) -> bool {
+        self.slots == SLOTS
     }
 
     /// Words for kernels that bind [`Slot::Words`]; returns the index of the first.
@@ -342,7 +356,7 @@ impl Encoder {
             offset: 0,
             size: wgpu::BufferSize::new(RECORD_BYTES as u64),
         };
-        let data = slots.iter().map(|slot| match slot {
+        let data = slots.iter().take(self.pipelines.slots()).map(|slot| match slot {
             Slot::Block(block) => block.gpu().as_entire_binding(),
             Slot::Words => self.words.gpu().as_entire_binding(),
         });

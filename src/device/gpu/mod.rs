@@ -5,15 +5,28 @@
 //! the pool when its last handle is dropped and may serve launches recorded later, submitted or not, since all run in order.
 //!
 //! Kernels bind one layout: parameters of the launch (one buffer a program, dynamic offsets), interned small tables, and up
-//! to six data buffers. Every data buffer is bound for reading and writing, so operands may be windows on one buffer.
+//! to six data buffers, or fourteen where the device can. Every data buffer is bound for reading and writing, so operands may be
+//! windows on one buffer.
 //!
 //! | Operation | Passes |
 //! |---|---|
 //! | word by word, `Uniform`, `Automorphism`, `Combine`, `BasisExtend` | 1 |
 //! | `NttForward`, `NttInverse` | 1 up to `2^12`, 2 above |
-//! | `GadgetDot` | 1 for every 4 digits |
-//! | `Decompose` | conversion of all digits, then one NTT of the foreign limbs |
-//! | `ModDown` | inverse NTT of the dropped limbs, conversion, NTT that subtracts and divides at its end |
+//! | `GadgetDot` | 1 for every 9 digits (3 where few buffers can be bound), summand and automorphism included |
+//! | `Decompose` | inverse NTT with the factors of the conversion; conversion with the first pass of the NTTs; their last pass; a copy of the own limbs |
+//! | `KeySwitch` | inverse NTT; conversion with the first pass; last pass with the product, for every 9 digits |
+//! | `ModDown` | inverse NTT of the dropped limbs; conversion with the first pass; last pass that subtracts, divides, adds and permutes |
+//!
+//! Below `2^13` and at `2^17` conversions are a pass of their own. What operations move at `N = 2^16`, in rows of 256 KiB and pairs of 24
+//! limbs with 6 special primes in 4 digits (rows that conversions read again from a cache in brackets):
+//!
+//! | Operation | Launches | Rows read and written |
+//! |---|---|---|
+//! | `KeySwitch` | 4 | 636 (+ 120) |
+//! | rotate: `KeySwitch`, `ModDown` | 8 | 912 (+ 180) |
+//! | multiply: `Tensor`, `KeySwitch`, `ModDown` by 7 primes | 9 | 1106 (+ 190) |
+//! | a hoisted rotation: `GadgetDot`, `ModDown` | 5 | 696 (+ 60) |
+//! | rescale: `ModDown` by 1 prime | 4 | 194 (+ 10) |
 
 mod catalog;
 mod dispatch;

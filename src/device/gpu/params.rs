@@ -1,6 +1,5 @@
 //! What a dispatch tells its kernel: one record of plain words, equal to the shader's `Params`.
 
-use super::catalog::GADGET_KEYS;
 use crate::device::buffer::View;
 use bytemuck::{Pod, Zeroable};
 
@@ -18,7 +17,7 @@ pub(super) struct Window {
 
 impl Window {
     /// Stands for an operand that a kernel does not read.
-    pub(super) const NONE: Self = Self { row: 0, stride: 0, polys: 1 };
+    pub(super) const NONE: Self = Self { row: 0, stride: 0, polys: 0 };
 }
 
 impl Window {
@@ -81,15 +80,16 @@ macro_rules! record {
 
 record!(ElementParams { z: first_poly, rows: [dst.row, a.row, b.row, scalars.row], tables: [limbs] },
     dst: Window, a: Window, b: Window, scalars: Window, log_n: u32, limbs: u32, first_poly: u32, batch: u32);
-record!(NttParams { z: first_poly, rows: [], tables: [records] },
-    dst: Window, src: Window, minuend: Window, log_n: u32, records: u32, digit_rows: u32, first_poly: u32,
-    prime_roots: u32, upper: u32, middle: u32, lower: u32);
+record!(NttParams { z: first_z, rows: [first_y], tables: [] },
+    dst: Window, src: Window, minuend: Window, plus: Window, log_n: u32, element: u32, inverse: u32, first_y: u32,
+    first_z: u32, records: u32, digit_rows: u32, prime_roots: u32, upper: u32, middle: u32, lower: u32, limbs: u32, batch: u32,
+    first_digit: u32, keys: u32, key_limbs: u32);
 record!(ExtendParams { z: first_poly, rows: [first_group], tables: [] },
     dst: Window, src: Window, own: Window, log_n: u32, digits: u32, batch: u32, targets: u32, first_poly: u32,
     first_group: u32);
-record!(GadgetParams { z: first_poly, rows: [dst.row, digits.row], tables: [limbs] },
-    dst: Window, digits: Window, key_limbs: [u32; GADGET_KEYS], log_n: u32, limbs: u32, first_poly: u32, batch: u32,
-    first_digit: u32, count: u32);
+record!(GadgetParams { z: first_limb, rows: [first_poly], tables: [] },
+    dst: Window, digits: Window, plus: Window, log_n: u32, element: u32, inverse: u32, limbs: u32, first_poly: u32,
+    first_limb: u32, batch: u32, first_digit: u32, keys: u32, key_limbs: u32);
 record!(AutomorphismParams { z: first_poly, rows: [dst.row, src.row], tables: [] },
     dst: Window, src: Window, log_n: u32, first_poly: u32, element: u32);
 record!(UniformParams { z: first_poly, rows: [dst.row, first_limb], tables: [limbs] },

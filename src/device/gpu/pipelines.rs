@@ -1,7 +1,7 @@
 //! Pipelines, made once: those that a program lacks are made on all cores at the same time.
 
 use super::catalog::{Family, Kernel, WideProduct};
-use super::dispatch::SLOTS;
+use super::dispatch::most_slots;
 use super::params::RECORD_BYTES;
 use rustc_hash::FxHashMap;
 use std::sync::Mutex;
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Pipelines {
     device: wgpu::Device,
     product: WideProduct,
+    slots: usize,
     bindings: wgpu::BindGroupLayout,
     layout: wgpu::PipelineLayout,
     modules: FxHashMap<Family, wgpu::ShaderModule>,
@@ -31,7 +32,8 @@ impl Pipelines {
             },
             count: None,
         };
-        let entries: Vec<_> = (0u32..).take(2 + SLOTS).map(entry).collect();
+        let slots = most_slots(&device.limits());
+        let entries: Vec<_> = (0u32..).take(2 + slots).map(entry).collect();
         let bindings =
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -39,7 +41,12 @@ impl Pipelines {
             bind_group_layouts: &[Some(&bindings)],
             immediate_size: 0,
         });
-        Self { device, product, bindings, layout, modules: FxHashMap::default(), made: FxHashMap::default() }
+        Self { device, product, slots, bindings, layout, modules: FxHashMap::default(), made: FxHashMap::default() }
+    }
+
+    /// Data buffers in every bind group.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
     }
 
     /// The layout of every bind group.

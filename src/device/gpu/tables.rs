@@ -1,8 +1,9 @@
 //! Small tables that kernels look up (primes of limbs, conversion constants, which rows to transform), interned: each is
 //! made and uploaded once.
 
+use super::catalog::{ABSENT, GROUP_TARGETS};
 use crate::device::program::{Basis, Digit};
-use crate::math::{Modulus, RingTables};
+use crate::math::{Extension, Modulus, RingTables};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,18 +15,31 @@ const MOST_RECORDS: usize = 1 << 22;
 pub(super) enum Table {
     /// `Limb` of every limb.
     Limbs(Basis),
-    /// `Limb` of every limb, with its key row.
-    KeyRows(Basis, Basis),
-    /// Rows of an NTT: every limb.
-    Rows(Basis),
-    /// Rows of an NTT that ends a division by the second basis.
+    /// `Limb` of every limb, with its key row, and for so many first limbs the product of the other limbs' primes.
+    KeyRows(Basis, Basis, u32),
+    /// Rows of a key switch: every limb, with the digit that contains it.
+    KeySwitch(Basis, Arc<[Digit]>),
+    /// Rows of a forward NTT: every limb.
+    Forward(Basis),
+    /// Rows of an inverse NTT: every limb.
+    Inverse(Basis),
+    /// Rows of an inverse NTT that gives the scaled residues of the digits' conversions: every limb.
+    Scaled(Basis, Arc<[Digit]>),
+    /// Rows of a forward NTT that ends a division by the second basis.
     Division(Basis, Basis),
-    /// Rows of an NTT: the limbs that each digit does not contain.
+    /// Rows of a forward NTT: the limbs that each digit does not contain.
     Foreign(Basis, Arc<[Digit]>),
     /// One conversion, as a digit without own limbs.
     Conversion(Basis, Basis),
     /// The conversions of all digits.
     Digits(Basis, Arc<[Digit]>),
+    /// Rows of a conversion with the first pass of an NTT: groups of limbs of the second basis, of one digit of the first basis each,
+    /// without those that the digit contains if the digits are the second basis' own.
+    Groups(Basis, Arc<[Digit]>),
+    /// The same for all of the first basis to all of the second.
+    DivisionGroups(Basis, Basis),
+    /// Rows that only move: the limbs that each digit contains.
+    Own(Basis, Arc<[Digit]>),
 }
 
 /// All tables, one after the other.
@@ -72,28 +86,57 @@ impl Tables {
     fn make(&mut self, ring: &RingTables, table: &Table) -> u32 {
         match table {
             Table::Limbs(basis) => {
-                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0));
+                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0, 0));
                 self.push(records)
             }
-            Table::KeyRows(basis, rows) => {
-                let records = moduli(ring, basis).zip(rows.primes()).flat_map(|(m, &row)| limb_record(m, row));
+            Table::KeyRows(basis, rows, plus) => {
+                let others: Vec<u32> = moduli(ring, basis).skip(*plus as usize).map(Modulus::get).collect();
+                let records = moduli(ring, basis).zip(rows.primes()).zip(0..).flat_map(|((m, &row), l)| {
+                    let product = || others.iter().fold(1, |product, q| m.mul(product, q % m.get()));
+                    limb_record(m, row, if l < *plus { product() } else { 0 })
+                });
                 self.push(records)
             }
-            Table::Rows(basis) => {
-                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| row_record(ring, p, l, 0, 0));
+            Table::KeySwitch(basis, digits) => {
+                let owner = |l| digits.iter().position(|d| (d.first..d.first + d.limbs).contains(&l));
+                let rows = basis.primes().iter().zip(0..).flat_map(|(&p, l)| {
+                    let digit = owner(l).map_or(ABSENT, |d| u32::try_from(d).expect("at most one digit a limb"));
+                    [[ring.primes()[p as usize].q(), p, l, 0], [digit, 0, 0, 0]]
+                });
+                self.push(rows)
+            }
+            Table::Forward(basis) => {
+                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| forward_record(ring, p, l, 0, 0));
                 self.push(records)
+            }
+            Table::Inverse(basis) => {
+                let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| inverse_record(ring, p, l, 1));
+                self.push(records)
+            }
+            Table::Scaled(basis, digits) => {
+                let mut factors = vec![1; basis.primes().len()];
+                for digit in digits.iter() {
+                    let own = basis.slice(digit.first, digit.limbs);
+                    let hats = &ring.extension(own.primes(), own.primes()).hat_inverse;
+                    factors[digit.first as usize..][..hats.len()].copy_from_slice(hats);
+                }
+                let limbs = basis.primes().iter().zip(0..).zip(factors);
+                self.push(limbs.flat_map(|((&p, l), factor)| inverse_record(ring, p, l, factor)))
             }
             Table::Division(kept, dropped) => {
                 let scales = &ring.extension(dropped.primes(), kept.primes()).product_inverse;
                 let limbs = kept.primes().iter().zip(0..).zip(scales);
-                self.push(limbs.flat_map(|((&p, l), &scale)| row_record(ring, p, l, 0, scale)))
+                self.push(limbs.flat_map(|((&p, l), &scale)| forward_record(ring, p, l, 0, scale)))
             }
             Table::Foreign(basis, digits) => {
-                let rows = digits.iter().zip(0..).flat_map(|(digit, d)| {
-                    let foreign = move |l: &u32| !(digit.first..digit.first + digit.limbs).contains(l);
-                    (0..basis.limbs()).filter(foreign).map(move |l| (d, l))
-                });
-                self.push(rows.flat_map(|(d, l)| row_record(ring, basis.primes()[l as usize], l, d, 0)))
+                let mut rows: Vec<(u32, u32)> = digits
+                    .iter()
+                    .zip(0..)
+                    .flat_map(|(digit, d)| foreign(basis, digit).into_iter().map(move |l| (l, d)))
+                    .collect();
+                // Limb by limb: the digits of one limb read the same roots.
+                rows.sort_unstable();
+                self.push(rows.into_iter().flat_map(|(l, d)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
             }
             Table::Conversion(from, to) => {
                 let conversion = self.conversion(ring, from, to);
@@ -106,15 +149,67 @@ impl Tables {
                     .collect();
                 self.push(heads)
             }
+            Table::Groups(basis, digits) => {
+                let groups = digits.iter().zip(0..).flat_map(|(digit, index)| {
+                    let from = basis.slice(digit.first, digit.limbs);
+                    self.groups(ring, (&from, digit.first), (basis, &foreign(basis, digit)), index)
+                });
+                let heads: Vec<_> = groups.collect();
+                self.push(heads)
+            }
+            Table::DivisionGroups(kept, dropped) => {
+                let all: Vec<u32> = (0..kept.limbs()).collect();
+                let heads = self.groups(ring, (dropped, 0), (kept, &all), 0);
+                self.push(heads)
+            }
+            Table::Own(basis, digits) => {
+                let rows = digits
+                    .iter()
+                    .zip(0..)
+                    .flat_map(|(digit, d)| (digit.first..).take(digit.limbs as usize).map(move |l| (d, l)));
+                self.push(rows.flat_map(|(d, l)| forward_record(ring, basis.primes()[l as usize], l, d, 0)))
+            }
         }
+    }
+
+    /// What `shaders/extend.wgsl` wants to know of the sources of a conversion.
+    fn sources(&mut self, ring: &RingTables, from: &Basis, e: &Extension) -> u32 {
+        self.push(moduli(ring, from).enumerate().flat_map(|(i, m)| {
+            [[m.get(), e.hat_inverse[i], m.shoup(e.hat_inverse[i]), 0], [e.weight[i], e.shift[i], 0, 0]]
+        }))
+    }
+
+    /// Records of `shaders/ntt_convert.wgsl`: from a digit's primes, the first of which is limb `first` of its source, to
+    /// some limbs of a basis.
+    fn groups(
+        &mut self,
+        ring: &RingTables,
+        (from, first): (&Basis, u32),
+        (to, limbs): (&Basis, &[u32]),
+        digit: u32,
+    ) -> Vec<[u32; 4]> {
+        let e = ring.extension(from.primes(), to.primes());
+        let (sources, count) = (self.sources(ring, from, &e), from.primes().len());
+        let heads = limbs.chunks(GROUP_TARGETS as usize).flat_map(|limbs| {
+            // A group with fewer limbs repeats its first and stores it once.
+            let limb = |t: usize| *limbs.get(t).unwrap_or(&limbs[0]);
+            let prime = |t: usize| to.primes()[limb(t) as usize];
+            let at = self
+                .push([std::array::from_fn(|t| limbs.get(t).copied().unwrap_or(ABSENT)), std::array::from_fn(prime)]);
+            self.push((0..GROUP_TARGETS as usize).flat_map(|t| {
+                let m = ring.primes()[prime(t) as usize].modulus();
+                limb_record(m, m.neg(e.product[limb(t) as usize]), 0)
+            }));
+            self.push((0..count).map(|i| std::array::from_fn(|t| e.hat[limb(t) as usize * count + i])));
+            [[at, from.limbs(), sources, first], [digit, 0, 0, 0]]
+        });
+        heads.collect()
     }
 
     /// The constants of `shaders/extend.wgsl`.
     fn conversion(&mut self, ring: &RingTables, from: &Basis, to: &Basis) -> u32 {
         let e = ring.extension(from.primes(), to.primes());
-        let at = self.push(moduli(ring, from).enumerate().flat_map(|(i, m)| {
-            [[m.get(), e.hat_inverse[i], m.shoup(e.hat_inverse[i]), e.shift[i]], [e.weight[i], 0, 0, 0]]
-        }));
+        let at = self.sources(ring, from, &e);
         let sources = from.primes().len();
         self.push(moduli(ring, to).enumerate().flat_map(|(j, m)| {
             let hats = e.hat[j * sources..][..sources].chunks(4).map(|some| {
@@ -122,7 +217,7 @@ impl Tables {
                 quad[..some.len()].copy_from_slice(some);
                 quad
             });
-            limb_record(m, m.neg(e.product[j])).into_iter().chain(hats).collect::<Vec<_>>()
+            limb_record(m, m.neg(e.product[j]), 0).into_iter().chain(hats).collect::<Vec<_>>()
         }));
         at
     }
@@ -134,22 +229,36 @@ impl Tables {
     }
 }
 
+/// The limbs of a basis that a digit does not contain.
+pub(super) fn foreign(basis: &Basis, digit: &Digit) -> Vec<u32> {
+    (0..basis.limbs()).filter(|l| !(digit.first..digit.first + digit.limbs).contains(l)).collect()
+}
+
 fn moduli(ring: &RingTables, basis: &Basis) -> impl Iterator<Item = Modulus> {
     basis.primes().iter().map(|&p| ring.primes()[p as usize].modulus())
 }
 
 /// Mirror of `Limb` in `shaders/lib/mod_u32.wgsl`.
-fn limb_record(m: Modulus, aux: u32) -> [[u32; 4]; 2] {
+fn limb_record(m: Modulus, aux: u32, factor: u32) -> [[u32; 4]; 2] {
     let q = m.get();
     let bits = 32 - q.leading_zeros();
     let barrett = u32::try_from((1u64 << (bits + 31)) / u64::from(q)).expect("2^(bits - 1) < q");
     let radix = m.reduce(1 << 32);
     let one_shoup = u32::try_from((1u64 << 32) / u64::from(q)).expect("1 < q");
-    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux, 0]]
+    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux, factor]]
 }
 
-/// A row of an NTT's grid, see `shaders/lib/ntt.wgsl`.
-fn row_record(ring: &RingTables, prime: u32, limb: u32, digit: u32, scale: u32) -> [[u32; 4]; 2] {
+/// A row of a forward NTT's grid, see `shaders/lib/ntt.wgsl`.
+fn forward_record(ring: &RingTables, prime: u32, limb: u32, digit: u32, scale: u32) -> [[u32; 4]; 2] {
     let m = ring.primes()[prime as usize].modulus();
     [[m.get(), prime, limb, digit], [scale, m.shoup(scale), 0, 0]]
+}
+
+/// A row of an inverse NTT's grid, see `shaders/lib/ntt.wgsl`: `factor` times the transform.
+fn inverse_record(ring: &RingTables, prime: u32, limb: u32, factor: u32) -> [[u32; 4]; 2] {
+    let (m, psi) = (ring.primes()[prime as usize].modulus(), ring.primes()[prime as usize].psi());
+    let n = 1 << ring.log_n().get();
+    let even = m.mul(factor, m.inv(n));
+    let odd = m.mul(even, m.inv(m.pow(psi, n / 2)));
+    [[m.get(), prime, limb, 0], [even, m.shoup(even), odd, m.shoup(odd)]]
 }

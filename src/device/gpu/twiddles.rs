@@ -68,10 +68,9 @@ pub(super) enum Direction {
 pub(super) fn table(ring: &RingTables, prime: &Prime, direction: Direction) -> Vec<[u32; 4]> {
     let (log_n, m) = (ring.log_n(), prime.modulus());
     let plan = Plan { log_n: log_n.get() };
-    let n = u32::try_from(log_n.degree()).expect("at most 2^17");
-    let (root, last) = match direction {
-        Direction::Forward => (prime.psi(), None),
-        Direction::Inverse => (m.inv(prime.psi()), Some(m.inv(n))),
+    let root = match direction {
+        Direction::Forward => prime.psi(),
+        Direction::Inverse => m.inv(prime.psi()),
     };
     let nodes = node_roots(m, root, log_n.get());
     let mut out = vec![[0; 4]; plan.prime_roots() as usize];
@@ -84,12 +83,7 @@ pub(super) fn table(ring: &RingTables, prime: &Prime, direction: Direction) -> V
         };
         for k in count..2 * count {
             let below = |step: usize, first: usize| std::array::from_fn(|i| nodes[first + step * i]);
-            let mut top = [nodes[k], nodes[2 * k], nodes[2 * k + 1], 0];
-            if let (1, Some(scale)) = (k, last) {
-                // The last stage of the inverse carries the factor 1/N.
-                top = [m.mul(top[0], scale), top[1], top[2], scale];
-            }
-            put(k, 0, top);
+            put(k, 0, [nodes[k], nodes[2 * k], nodes[2 * k + 1], 0]);
             put(k, 2, below(1, 4 * k));
             put(k, 4, below(2, 8 * k));
             put(k, 6, below(2, 8 * k + 1));

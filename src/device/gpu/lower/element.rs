@@ -51,7 +51,7 @@ pub(super) fn plain(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
     launch(to, element, (op.dst(), a, b), None, basis)
 }
 
-/// `MulScalar` and `AddScalar`.
+/// `MulScalar`, `MulScalarAdd` and `AddScalar`.
 pub(super) fn scalar(
     to: &mut Lowering<'_>,
     element: Element,
@@ -62,23 +62,6 @@ pub(super) fn scalar(
     let rows = u32::try_from(scalars.len()).expect("one row a polynomial at most") / basis.limbs();
     let window = Window { row: to.recorder.words(scalars), stride: basis.limbs(), polys: rows };
     launch(to, element, (dst, Some(a), None), Some(window), Some(basis))
-}
-
-/// `MulScalarAdd`.
-pub(super) fn mul_scalar_add(
-    to: &mut Lowering<'_>,
-    (dst, a): (&View, &View),
-    scalars: &[u32],
-    basis: &Basis,
-) -> Result<()> {
-    let product = to.recorder.scratch(dst.shape())?.view();
-    scalar(to, Element::MulScalar, (&product, a), scalars, basis)?;
-    add_to(to, dst, &product, basis)
-}
-
-/// `dst = dst + a`.
-pub(super) fn add_to(to: &mut Lowering<'_>, dst: &View, a: &View, basis: &Basis) -> Result<()> {
-    launch(to, Element::Add, (dst, Some(dst), Some(a)), None, Some(basis))
 }
 
 /// `Tensor`.

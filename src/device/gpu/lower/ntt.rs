@@ -1,8 +1,9 @@
 //! Transforms, and a ring's roots on the device.
 
 use super::Lowering;
+use super::gadget::KeyGroup;
 use crate::device::buffer::View;
-use crate::device::gpu::catalog::{COLUMN_THREADS, Kernel};
+use crate::device::gpu::catalog::{COLUMN_THREADS, Kernel, RowsEnd};
 use crate::device::gpu::dispatch::{Slot, slot};
 use crate::device::gpu::memory::{Block, Pool};
 use crate::device::gpu::params::{NttParams, Window};
@@ -11,6 +12,7 @@ use crate::device::gpu::twiddles::{self, Direction, Plan};
 use crate::device::program::Basis;
 use crate::error::Result;
 use crate::math::RingTables;
+use crate::units::GaloisElement;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -58,10 +60,13 @@ impl GpuRing {
     }
 }
 
+/// Stages of the strided pass that a conversion can begin.
+const CONVERT_STAGES: u32 = 4;
+
 /// Which rows a transform covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
-    /// Records, see `tables::row_record`.
+    /// Records, see `tables::forward_record`.
     pub(super) table: u32,
     /// Their number.
     pub(super) count: u32,
@@ -73,17 +78,33 @@ pub(super) struct Rows {
 
 impl Rows {
     /// All limbs of a window.
-    fn whole(to: &mut Lowering<'_>, dst: &View, basis: &Basis) -> Self {
-        Self { table: to.table(Table::Rows(basis.clone())), count: basis.limbs(), polys: dst.polys, digit_rows: 0 }
+    fn whole(table: u32, dst: &View) -> Self {
+        Self { table, count: dst.limbs, polys: dst.polys, digit_rows: 0 }
+    }
+}
+
+/// Operands of a transform.
+#[derive(Clone, Copy, Debug)]
+struct Operands<'a> {
+    dst: &'a View,
+    src: &'a View,
+    /// Of a division.
+    minuend: Option<&'a View>,
+    plus: Option<&'a View>,
+    element: GaloisElement,
+    keys: Option<&'a KeyGroup<'a>>,
+}
+
+impl<'a> Operands<'a> {
+    fn of(dst: &'a View, src: &'a View) -> Self {
+        Self { dst, src, minuend: None, plus: None, element: GaloisElement::IDENTITY, keys: None }
     }
 }
 
 /// `NttForward`.
 pub(super) fn forward(to: &mut Lowering<'_>, dst: &View, src: &View, basis: &Basis) -> Result<()> {
-    repetitions(dst, src)?.try_for_each(|dst| {
-        let rows = Rows::whole(to, &dst, basis);
-        forward_rows(to, &dst, src, rows, None)
-    })
+    let table = to.table(Table::Forward(basis.clone()));
+    repetitions(dst, src)?.try_for_each(|dst| forward_rows(to, &dst, src, Rows::whole(table, &dst)))
 }
 
 /// The parts of `dst` that each take all of `src`: kernels do not repeat a source themselves.
@@ -94,74 +115,153 @@ fn repetitions(dst: &View, src: &View) -> Result<impl Iterator<Item = View>> {
 
 /// `NttInverse`.
 pub(super) fn inverse(to: &mut Lowering<'_>, dst: &View, src: &View, basis: &Basis) -> Result<()> {
-    repetitions(dst, src)?.try_for_each(|dst| inverse_once(to, &dst, src, basis))
+    let table = to.table(Table::Inverse(basis.clone()));
+    repetitions(dst, src)?.try_for_each(|dst| inverse_rows(to, &dst, src, table))
 }
 
-fn inverse_once(to: &mut Lowering<'_>, dst: &View, src: &View, basis: &Basis) -> Result<()> {
-    let rows = Rows::whole(to, dst, basis);
+/// Inverse transform of every limb, with the factors of `table`.
+pub(super) fn inverse_rows(to: &mut Lowering<'_>, dst: &View, src: &View, table: u32) -> Result<()> {
+    let rows = Rows::whole(table, dst);
     let plan = to.ring.plan;
     let (stages, log_points) = (plan.column_stages(), plan.log_points());
-    let roots = to.ring.inverse.clone();
-    let mut launch = |kernel, src: &View, groups| -> Result<()> {
-        let params = params(to, kernel, (dst, src, None), rows);
-        let slots = [slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
-        to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
-        Ok(())
-    };
-    launch(Kernel::InverseRows { log_points, whole: stages == 0 }, src, 1 << stages)?;
+    let kernel = Kernel::InverseRows { log_points, whole: stages == 0 };
+    launch(to, kernel, Operands::of(dst, src), rows)?;
     if stages > 0 {
-        launch(Kernel::InverseColumns { stages }, dst, (1 << log_points) / COLUMN_THREADS)?;
+        launch(to, Kernel::InverseColumns { stages }, Operands::of(dst, dst), rows)?;
     }
     Ok(())
 }
 
-/// Forward transform of some rows; with a minuend, its difference with the result times each record's scale.
-pub(super) fn forward_rows(
-    to: &mut Lowering<'_>,
-    dst: &View,
-    src: &View,
-    rows: Rows,
-    minuend: Option<&View>,
-) -> Result<()> {
-    let plan = to.ring.plan;
-    let (stages, log_points) = (plan.column_stages(), plan.log_points());
-    let roots = to.ring.forward.clone();
-    let mut launch = |kernel, src: &View, groups| -> Result<()> {
-        let params = params(to, kernel, (dst, src, minuend), rows);
-        let mut slots = vec![slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
-        slots.extend(minuend.map(|view| slot(&view.buffer)).transpose()?);
-        to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
-        Ok(())
-    };
-    if stages > 0 {
-        launch(Kernel::ForwardColumns { stages }, src, (1 << log_points) / COLUMN_THREADS)?;
+/// Forward transform of some rows.
+pub(super) fn forward_rows(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    if to.ring.plan.column_stages() == 0 {
+        return last_pass(to, Operands::of(dst, src), rows);
     }
-    let source = if stages > 0 { dst } else { src };
-    launch(Kernel::ForwardRows { log_points, whole: stages == 0, finish: minuend.is_some() }, source, 1 << stages)
+    first_pass(to, dst, src, rows)?;
+    last_pass(to, Operands::of(dst, dst), rows)
 }
 
-fn params(
-    to: &Lowering<'_>,
-    kernel: Kernel,
-    (dst, src, minuend): (&View, &View, Option<&View>),
+/// `((minuend - NTT(converted)) scale + plus)(X^element)` with each record's scale, where the transforms of `converted` have
+/// begun. It may be `dst` if `element` is one.
+pub(super) fn forward_division(
+    to: &mut Lowering<'_>,
+    (dst, converted): (&View, &View),
     rows: Rows,
-) -> NttParams {
+    minuend: &View,
+    plus: Option<&View>,
+    element: GaloisElement,
+) -> Result<()> {
+    last_pass(to, Operands { dst, src: converted, minuend: Some(minuend), plus, element, keys: None }, rows)
+}
+
+/// The contiguous pass of the digits in `src` and their product with some key digits; `own` are the polynomials that were cut.
+pub(super) fn key_switch(
+    to: &mut Lowering<'_>,
+    keys: &KeyGroup<'_>,
+    (src, own): (&View, &View),
+    rows: Rows,
+) -> Result<()> {
     let plan = to.ring.plan;
-    let [upper, middle, lower] = match kernel {
-        Kernel::ForwardColumns { .. } | Kernel::InverseColumns { .. } => plan.column_offsets(),
-        _ => plan.row_offsets(),
+    let turned = keys.element != GaloisElement::IDENTITY;
+    let kernel = Kernel::KeySwitch { log_points: plan.log_points(), whole: plan.column_stages() == 0, turned };
+    let (plus, element) = (keys.plus, keys.element);
+    launch(to, kernel, Operands { dst: keys.dst, src, minuend: Some(own), plus, element, keys: Some(keys) }, rows)
+}
+
+/// Whether a conversion can begin a transform; see [`convert_columns`].
+pub(super) fn converts(to: &Lowering<'_>) -> bool {
+    to.ring.plan.column_stages() == CONVERT_STAGES
+}
+
+/// Converts scaled residues to the groups of limbs in `rows` and begins their transforms, which [`forward_rest`] or
+/// [`forward_division`] end.
+pub(super) fn convert_columns(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    launch(to, Kernel::ConvertColumns, Operands::of(dst, src), rows)
+}
+
+/// Copies rows that only move.
+pub(super) fn own(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    launch(to, Kernel::Own, Operands::of(dst, src), rows)
+}
+
+/// Begins transforms in place, for those that [`convert_columns`] cannot begin: the strided pass, if there is one.
+pub(super) fn forward_begin(to: &mut Lowering<'_>, dst: &View, rows: Rows) -> Result<()> {
+    if to.ring.plan.column_stages() == 0 {
+        return Ok(());
+    }
+    first_pass(to, dst, dst, rows)
+}
+
+/// Ends the transforms that [`convert_columns`] or [`forward_begin`] began, in place.
+pub(super) fn forward_rest(to: &mut Lowering<'_>, dst: &View, rows: Rows) -> Result<()> {
+    last_pass(to, Operands::of(dst, dst), rows)
+}
+
+/// The strided pass of a forward transform, if it has one.
+fn first_pass(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> Result<()> {
+    launch(to, Kernel::ForwardColumns { stages: to.ring.plan.column_stages() }, Operands::of(dst, src), rows)
+}
+
+/// The contiguous pass of a forward transform.
+fn last_pass(to: &mut Lowering<'_>, operands: Operands<'_>, rows: Rows) -> Result<()> {
+    let plan = to.ring.plan;
+    let end = match operands.minuend {
+        None => RowsEnd::Plain,
+        Some(_) if operands.element == GaloisElement::IDENTITY => RowsEnd::Finish,
+        Some(_) => RowsEnd::FinishTurned,
     };
-    NttParams {
+    let (log_points, whole) = (plan.log_points(), plan.column_stages() == 0);
+    launch(to, Kernel::ForwardRows { log_points, whole, end }, operands, rows)
+}
+
+fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: Rows) -> Result<()> {
+    let Operands { dst, src, minuend, plus, element, keys } = operands;
+    let plan = to.ring.plan;
+    let (roots, columns) = match kernel {
+        Kernel::ForwardRows { .. } | Kernel::KeySwitch { .. } => (&to.ring.forward, false),
+        Kernel::InverseRows { .. } => (&to.ring.inverse, false),
+        Kernel::InverseColumns { .. } => (&to.ring.inverse, true),
+        _ => (&to.ring.forward, true),
+    };
+    let [upper, middle, lower] = if columns { plan.column_offsets() } else { plan.row_offsets() };
+    let groups = match kernel {
+        Kernel::Own => (1 << (plan.log_n - 2)) / COLUMN_THREADS,
+        _ if columns => (1 << plan.log_points()) / COLUMN_THREADS,
+        _ => 1 << plan.column_stages(),
+    };
+    let params = NttParams {
         dst: dst.into(),
         src: src.into(),
         minuend: minuend.map_or(Window::NONE, Window::from),
+        plus: plus.map_or(Window::NONE, Window::from),
         log_n: plan.log_n,
+        element: element.get(),
+        inverse: element.inverse(to.ring.tables.log_n()).get(),
         records: rows.table,
         digit_rows: rows.digit_rows,
-        first_poly: 0,
+        first_y: 0,
+        first_z: 0,
         prime_roots: plan.prime_roots(),
         upper,
         middle,
         lower,
+        limbs: keys.map_or(0, |keys| keys.limbs),
+        batch: dst.polys / 2,
+        first_digit: keys.map_or(0, |keys| keys.first_digit),
+        keys: keys.map_or(0, KeyGroup::count),
+        key_limbs: keys.map_or(0, KeyGroup::key_limbs),
+    };
+    let mut slots = vec![slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
+    if let Some(minuend) = minuend {
+        slots.extend([slot(&minuend.buffer)?, slot(&plus.unwrap_or(minuend).buffer)?]);
     }
+    for key in keys.map_or(&[][..], |keys| keys.keys) {
+        slots.push(slot(key)?);
+    }
+    let grid = match kernel {
+        Kernel::ConvertColumns => [groups, rows.count, rows.polys],
+        _ => [groups, rows.polys, rows.count],
+    };
+    to.recorder.launch(kernel, params, &slots, grid);
+    Ok(())
 }
