@@ -197,29 +197,53 @@ impl Op {
     /// The windows that are read, keys as whole buffers, `plus` last. [`Op::MulAdd`] and [`Op::MulScalarAdd`] read their `dst` too,
     /// which is not listed.
     pub fn sources(&self) -> Vec<View> {
+        let (first, keys, last) = self.operands();
+        let first = first.into_iter().flatten().cloned();
+        first.chain(keys.iter().map(Buffer::view)).chain(last.cloned()).collect()
+    }
+
+    /// What is read: up to two windows, whole buffers, one more window.
+    fn operands(&self) -> ([Option<&View>; 2], &[Buffer], Option<&View>) {
         match self {
-            Self::Zero { .. } | Self::Uniform { .. } => vec![],
-            Self::Copy { src, .. }
-            | Self::NttForward { src, .. }
-            | Self::NttInverse { src, .. }
-            | Self::Automorphism { src, .. }
-            | Self::BasisExtend { src, .. }
-            | Self::Decompose { src, .. } => vec![src.clone()],
-            Self::Neg { a, .. }
+            Self::Zero { .. } | Self::Uniform { .. } => ([None, None], &[], None),
+            Self::Copy { src: a, .. }
+            | Self::NttForward { src: a, .. }
+            | Self::NttInverse { src: a, .. }
+            | Self::Automorphism { src: a, .. }
+            | Self::BasisExtend { src: a, .. }
+            | Self::Decompose { src: a, .. }
+            | Self::Neg { a, .. }
             | Self::MulScalar { a, .. }
             | Self::MulScalarAdd { a, .. }
-            | Self::AddScalar { a, .. } => vec![a.clone()],
+            | Self::AddScalar { a, .. } => ([Some(a), None], &[], None),
             Self::Add { a, b, .. }
             | Self::Sub { a, b, .. }
             | Self::Mul { a, b, .. }
             | Self::MulAdd { a, b, .. }
-            | Self::Tensor { a, b, .. } => vec![a.clone(), b.clone()],
+            | Self::Tensor { a, b, .. }
+            | Self::Combine { src: a, weights: b, .. } => ([Some(a), Some(b)], &[], None),
             Self::GadgetDot { digits: src, key, plus, .. } | Self::KeySwitch { src, key, plus, .. } => {
-                std::iter::once(src.clone()).chain(key.iter().map(Buffer::view)).chain(plus.clone()).collect()
+                ([Some(src), None], key, plus.as_ref())
             }
-            Self::ModDown { src, plus, .. } => std::iter::once(src.clone()).chain(plus.clone()).collect(),
-            Self::Combine { src, weights, .. } => vec![src.clone(), weights.clone()],
+            Self::ModDown { src, plus, .. } => ([Some(src), None], &[], plus.as_ref()),
         }
+    }
+
+    /// Every buffer that is read.
+    pub(in crate::device) fn read_buffers(&self) -> impl Iterator<Item = &Buffer> {
+        let (first, keys, last) = self.operands();
+        first.into_iter().chain([last]).flatten().map(|view| &view.buffer).chain(keys)
+    }
+
+    /// Bytes that it moves at least: every operand once, and the result once.
+    #[cfg(feature = "profiling")]
+    pub(in crate::device) fn bytes(&self) -> u64 {
+        let reads_dst = matches!(self, Self::MulAdd { .. } | Self::MulScalarAdd { .. });
+        let (first, keys, last) = self.operands();
+        // Of a key only the rows of the operation's limbs are read.
+        let key_bytes = keys.len() as u64 * 2 * u64::from(self.dst().limbs) * 4 << self.dst().shape().log_n;
+        let windows = first.into_iter().chain([last, Some(self.dst()), reads_dst.then(|| self.dst())]).flatten();
+        windows.map(|view| view.shape().bytes()).sum::<u64>() + key_bytes
     }
 
     /// The same operation on other memory: `f` is called on every buffer, in place.
@@ -299,13 +323,6 @@ impl std::fmt::Display for Op {
     }
 }
 
-/// Operations of one or more rings, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Program {
-    /// Each operation with its ring.
-    pub steps: Vec<(RingId, Op)>,
-}
-
 struct Check<'a> {
     op: &'a Op,
     ring: &'a RingTables,
@@ -318,15 +335,21 @@ impl Check<'_> {
 
     fn run(&self) -> Result<()> {
         let dst = self.op.dst();
+        let ([a, b], keys, last) = self.op.operands();
         let scalar_weights = matches!(self.op, Op::Combine { .. });
-        for (index, view) in std::iter::once(dst.clone()).chain(self.op.sources()).enumerate() {
-            self.window(&view, scalar_weights && index == 2)?;
-        }
-        for source in self.op.sources() {
-            let disjoint = !dst.overlaps(&source);
-            self.ensure(disjoint || (self.in_place_allowed() && dst.is_same(&source)), || {
+        self.window(dst, false)?;
+        for (source, scalar) in [(a, false), (b, scalar_weights), (last, false)] {
+            let Some(source) = source else { continue };
+            self.window(source, scalar)?;
+            let disjoint = !dst.overlaps(source);
+            self.ensure(disjoint || (self.in_place_allowed() && dst.is_same(source)), || {
                 "a source overlaps the destination".into()
             })?;
+        }
+        for key in keys {
+            let shape = key.shape();
+            self.ensure(shape.log_n == self.ring.log_n().get(), || format!("a key of shape {shape}"))?;
+            self.ensure(!key.is_same(&dst.buffer), || "a source overlaps the destination".into())?;
         }
         match self.op {
             Op::Zero { .. } => Ok(()),

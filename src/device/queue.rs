@@ -1,20 +1,20 @@
-//! [`Device`]: where work runs. Gathers operations and decides when a backend sees them.
+//! [`Device`]: where work runs. Checks operations before a backend sees them, and keeps its failures.
 
-use super::backend::{Backend, Caps, DeviceKind};
+use super::backend::{Backend, Caps, DeviceKind, Statistics};
 use super::buffer::Buffer;
 use super::cpu::CpuBackend;
-use super::program::{Op, Program, RingId};
+use super::program::{Op, RingId};
 use super::recorder::{OpLog, Recorder};
 use crate::error::{Error, Result};
 use crate::math::RingTables;
 use crate::units::Shape;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A place where ciphertext arithmetic runs: the CPU or one GPU. Cloning shares it.
 ///
-/// Operations are recorded and run later, in order: when enough of them or enough fresh memory has gathered, on
-/// [`Device::flush`], or before a download. A failure is sticky and comes back from the next flush or download.
+/// Operations run in order. A GPU gathers them and runs them when there are enough, on [`Device::flush`], or before a download.
+/// A failure is sticky and comes back from the next call.
 #[derive(Clone, Debug)]
 pub struct Device(Arc<Inner>);
 
@@ -23,14 +23,6 @@ struct Inner {
     /// Unlike any other device's of the process, and not 0.
     id: u64,
     backend: Box<dyn Backend>,
-    queue: Mutex<Queue>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    program: Program,
-    fresh_bytes: u64,
-    failure: Option<Error>,
 }
 
 /// A ring that one device knows.
@@ -141,7 +133,7 @@ impl Device {
     pub(in crate::device) fn from_backend(backend: Box<dyn Backend>) -> Self {
         static DEVICES: AtomicU64 = AtomicU64::new(1);
         let id = DEVICES.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Inner { id, backend, queue: Mutex::default() }))
+        Self(Arc::new(Inner { id, backend }))
     }
 
     /// Refuses what another device made: ids and memory mean nothing here.
@@ -196,17 +188,16 @@ impl Device {
     /// # Errors
     /// [`Error::OutOfMemory`], also for a buffer larger than the device allows; [`Error::DeviceFailed`].
     pub fn alloc(&self, shape: Shape) -> Result<Buffer> {
+        self.fits(shape)?;
+        Ok(self.0.backend.alloc(shape)?.owned_by(self.0.id))
+    }
+
+    fn fits(&self, shape: Shape) -> Result<()> {
         let bytes = shape.bytes();
         if bytes > self.caps().max_buffer_bytes {
             return Err(Error::OutOfMemory { device: self.name().into(), bytes });
         }
-        let mut queue = self.queue();
-        queue.fresh_bytes += bytes;
-        if queue.fresh_bytes > self.caps().queue_bytes {
-            self.submit(&mut queue)?;
-        }
-        drop(queue);
-        Ok(self.0.backend.alloc(shape)?.owned_by(self.0.id))
+        Ok(())
     }
 
     /// Fresh memory holding `words`.
@@ -229,12 +220,18 @@ impl Device {
     /// # Errors
     /// [`Error::ShapeMismatch`] for more words than the shape has, [`Error::OutOfMemory`], [`Error::DeviceFailed`].
     pub(crate) fn upload_head(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
-        let buffer = self.alloc(shape)?;
-        self.0.backend.upload(&buffer, words)?;
-        Ok(buffer)
+        if words.len() > shape.words() {
+            return Err(Error::ShapeMismatch {
+                op: "upload",
+                expected: format!("at most {} words for {shape}", shape.words()),
+                got: format!("{}", words.len()),
+            });
+        }
+        self.fits(shape)?;
+        Ok(self.0.backend.upload(shape, words)?.owned_by(self.0.id))
     }
 
-    /// Checks an operation and queues it.
+    /// Checks an operation and runs it, or has it run later, after all earlier ones.
     ///
     /// Operations of one caller run in order. Callers on several threads must not write what others read or write at
     /// the same time.
@@ -245,70 +242,42 @@ impl Device {
     pub fn record(&self, ring: &LoadedRing, op: Op) -> Result<()> {
         self.own(op.name(), ring.owner)?;
         self.own(op.name(), op.dst().buffer.owner())?;
-        op.sources().iter().try_for_each(|source| self.own(op.name(), source.buffer.owner()))?;
+        op.read_buffers().try_for_each(|source| self.own(op.name(), source.owner()))?;
         op.check(&ring.tables)?;
-        let mut queue = self.queue();
-        if let Some(failure) = &queue.failure {
-            return Err(failure.clone());
-        }
-        if self.caps().queue_ops <= 1 {
-            // A backend that runs each operation at once needs no order but the callers' own. It may hand work to rayon,
-            // whose threads may then record operations of other callers: the lock must not be held.
-            drop(queue);
-            let done = self.0.backend.submit(Program { steps: vec![(ring.id, op)] });
-            return self.remember(done);
-        }
-        queue.program.steps.push((ring.id, op));
-        if queue.program.steps.len() >= self.caps().queue_ops {
-            self.submit(&mut queue)?;
-        }
-        Ok(())
+        self.0.backend.submit(ring.id, &op)
     }
 
-    /// Hands all recorded operations to the backend, without waiting for them.
+    /// Hands all recorded operations to the hardware, without waiting for them.
     ///
     /// # Errors
     /// The device's failure, now or earlier.
     pub fn flush(&self) -> Result<()> {
-        self.submit(&mut self.queue())
+        self.0.backend.flush()
     }
 
     /// The words of a whole buffer after everything recorded so far. The only call that waits (but for an allocation that
-    /// finds the device's memory full).
+    /// finds the device's memory full, and an upload that runs far ahead of the device).
     ///
     /// # Errors
     /// The device's failure, now or earlier.
     pub fn download(&self, buffer: &Buffer) -> Result<Vec<u32>> {
-        self.flush()?;
         self.own("download", buffer.owner())?;
-        let words = self.0.backend.download(buffer);
-        self.remember(words)
+        self.0.backend.download(buffer)
     }
 
-    /// Keeps a failed device's error for all later calls. Other errors are the caller's to repair.
-    fn remember<T>(&self, done: Result<T>) -> Result<T> {
-        if let Err(failure @ Error::DeviceFailed { .. }) = &done {
-            self.queue().failure.get_or_insert(failure.clone());
-        }
-        done
+    /// What the device did since it was opened: operations, submissions, memory.
+    pub fn statistics(&self) -> Statistics {
+        self.0.backend.statistics()
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A panic while the lock was held leaves a well-formed queue behind.
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn submit(&self, queue: &mut Queue) -> Result<()> {
-        if let Some(failure) = &queue.failure {
-            return Err(failure.clone());
-        }
-        queue.fresh_bytes = 0;
-        let program = std::mem::take(&mut queue.program);
-        if program.steps.is_empty() {
-            return Ok(());
-        }
-        // Whatever stops a program leaves results behind that nobody computed: it must not be forgotten.
-        self.0.backend.submit(program).inspect_err(|failure| queue.failure = Some(failure.clone()))
+    /// Where the device's time went so far, if `RINGLIGHT_PROFILE` is set and the device can tell.
+    ///
+    /// # Errors
+    /// The device's failure, now or earlier.
+    #[cfg(feature = "profiling")]
+    pub fn profile(&self) -> Result<Option<super::profile::Profile>> {
+        self.flush()?;
+        Ok(self.0.backend.profile())
     }
 }
 

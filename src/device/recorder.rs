@@ -1,8 +1,8 @@
 //! A device that keeps a list of what it ran: cost as data, for tests and profiles.
 
-use super::backend::{Backend, Caps};
+use super::backend::{Backend, Caps, Statistics};
 use super::buffer::Buffer;
-use super::program::{Program, RingId};
+use super::program::{Op, RingId};
 use super::queue::Device;
 use crate::error::Result;
 use crate::math::RingTables;
@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct OpLog(Arc<Mutex<Vec<String>>>);
 
 impl OpLog {
-    /// The operations since the last call, as [`super::Op`] prints them. Those that still wait in the device's queue are
-    /// not among them: flush it first.
+    /// The operations since the last call, as [`super::Op`] prints them.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -45,14 +44,26 @@ impl Backend for Recorder {
         self.device.backend().alloc(shape)
     }
 
-    fn upload(&self, dst: &Buffer, words: &[u32]) -> Result<()> {
-        self.device.backend().upload(dst, words)
+    fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
+        self.device.backend().upload(shape, words)
     }
 
-    fn submit(&self, program: Program) -> Result<()> {
-        let names = program.steps.iter().map(|(_, op)| op.to_string());
-        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
-        self.device.backend().submit(program)
+    fn submit(&self, ring: RingId, op: &Op) -> Result<()> {
+        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(op.to_string());
+        self.device.backend().submit(ring, op)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.device.backend().flush()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.device.backend().statistics()
+    }
+
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile> {
+        self.device.backend().profile()
     }
 
     fn download(&self, src: &Buffer) -> Result<Vec<u32>> {

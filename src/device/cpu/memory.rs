@@ -40,6 +40,9 @@ pub(super) struct Pool(Mutex<Idle>);
 struct Idle {
     blocks: HashMap<usize, Vec<Vec<Line>>>,
     bytes: usize,
+    /// Bytes of all blocks, those in use included, and the most that there were.
+    all: usize,
+    peak: usize,
 }
 
 impl std::fmt::Debug for Pool {
@@ -62,7 +65,22 @@ impl Pool {
         if idle.bytes + 64 * block.len() <= POOL_BYTES {
             idle.bytes += 64 * block.len();
             idle.blocks.entry(block.len()).or_default().push(block);
+        } else {
+            idle.all -= 64 * block.len();
         }
+    }
+
+    /// Notes a fresh block.
+    fn count(&self, lines: usize) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.all += 64 * lines;
+        idle.peak = idle.peak.max(idle.all);
+    }
+
+    /// Bytes of all blocks now, and the most that there were.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (idle.all as u64, idle.peak as u64)
     }
 }
 
@@ -79,7 +97,11 @@ impl Memory {
         let count = words.div_ceil(16);
         let lines = match pool.take(count) {
             Some(lines) => lines,
-            None => bytemuck::allocation::try_zeroed_vec(count).ok()?,
+            None => {
+                let lines = bytemuck::allocation::try_zeroed_vec(count).ok()?;
+                pool.count(count);
+                lines
+            }
         };
         Some(Self { words, lines: RwLock::new(lines), pool: Arc::clone(pool) })
     }

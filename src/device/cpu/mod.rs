@@ -6,13 +6,14 @@
 mod kernels;
 mod memory;
 
-use super::backend::{Backend, Caps, DeviceKind};
+use super::backend::{Backend, Caps, DeviceKind, Statistics};
 use super::buffer::Buffer;
-use super::program::{Program, RingId};
+use super::program::{Op, RingId};
 use crate::error::{Error, Result};
 use crate::math::RingTables;
 use crate::units::Shape;
 use memory::{Memory, Pool};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(in crate::device) use kernels::CpuRing;
@@ -24,6 +25,11 @@ pub(in crate::device) struct CpuBackend {
     caps: Caps,
     pool: Arc<Pool>,
     rings: RwLock<Vec<Arc<CpuRing>>>,
+    operations: AtomicU64,
+    uploaded: AtomicU64,
+    downloaded: AtomicU64,
+    #[cfg(feature = "profiling")]
+    profiler: Option<super::profile::Profiler>,
 }
 
 impl CpuBackend {
@@ -37,17 +43,17 @@ impl CpuBackend {
             pulp::Arch::Neon(_) => "NEON",
             _ => "no SIMD",
         };
+        let name = format!("CPU ({} threads, {simd})", rayon::current_num_threads());
         Self {
-            name: format!("CPU ({} threads, {simd})", rayon::current_num_threads()),
-            caps: Caps {
-                kind: DeviceKind::Cpu,
-                int64: true,
-                queue_ops: 1,
-                queue_bytes: u64::MAX,
-                max_buffer_bytes: 1 << 40,
-            },
+            #[cfg(feature = "profiling")]
+            profiler: super::profile::Profiler::from_environment(&name),
+            name,
+            caps: Caps { kind: DeviceKind::Cpu, int64: true, max_buffer_bytes: 1 << 40 },
             pool: Arc::default(),
             rings: RwLock::default(),
+            operations: AtomicU64::new(0),
+            uploaded: AtomicU64::new(0),
+            downloaded: AtomicU64::new(0),
         }
     }
 }
@@ -76,33 +82,52 @@ impl Backend for CpuBackend {
         Ok(Buffer::new(shape, Arc::new(memory)))
     }
 
-    fn upload(&self, dst: &Buffer, words: &[u32]) -> Result<()> {
-        let mut to = memory::of(dst)?.write();
-        if to.len() < words.len() {
-            return Err(Error::ShapeMismatch {
-                op: "upload",
-                expected: format!("at most {} words", to.len()),
-                got: format!("{}", words.len()),
-            });
-        }
-        to[..words.len()].copy_from_slice(words);
-        Ok(())
+    fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
+        let buffer = self.alloc(shape)?;
+        memory::of(&buffer)?.write()[..words.len()].copy_from_slice(words);
+        self.uploaded.fetch_add(4 * words.len() as u64, Ordering::Relaxed);
+        Ok(buffer)
     }
 
-    fn submit(&self, program: Program) -> Result<()> {
-        for (ring, op) in &program.steps {
-            let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
-            let ring = rings
-                .get(ring.0 as usize)
-                .map(Arc::clone)
-                .ok_or_else(|| Error::BadProgram { op: op.name(), reason: "a ring of another device".into() })?;
-            drop(rings);
-            kernels::run(&ring, &self.pool, op)?;
+    fn submit(&self, ring: RingId, op: &Op) -> Result<()> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
+        let ring = rings
+            .get(ring.0 as usize)
+            .map(Arc::clone)
+            .ok_or_else(|| Error::BadProgram { op: op.name(), reason: "a ring of another device".into() })?;
+        drop(rings);
+        #[cfg(feature = "profiling")]
+        if let Some(profiler) = &self.profiler {
+            return profiler.time(op, || kernels::run(&ring, &self.pool, op));
         }
+        kernels::run(&ring, &self.pool, op)
+    }
+
+    fn flush(&self) -> Result<()> {
         Ok(())
     }
 
     fn download(&self, src: &Buffer) -> Result<Vec<u32>> {
-        Ok(memory::of(src)?.read().to_vec())
+        let words = memory::of(src)?.read().to_vec();
+        self.downloaded.fetch_add(4 * words.len() as u64, Ordering::Relaxed);
+        Ok(words)
+    }
+
+    fn statistics(&self) -> Statistics {
+        let (memory_bytes, peak_memory_bytes) = self.pool.bytes();
+        Statistics {
+            operations: self.operations.load(Ordering::Relaxed),
+            uploaded_bytes: self.uploaded.load(Ordering::Relaxed),
+            downloaded_bytes: self.downloaded.load(Ordering::Relaxed),
+            memory_bytes,
+            peak_memory_bytes,
+            ..Statistics::default()
+        }
+    }
+
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile> {
+        self.profiler.as_ref().map(super::profile::Profiler::profile)
     }
 }

@@ -1,13 +1,16 @@
 //! From kernels and operands to one compute pass.
 
-use super::catalog::{Family, Kernel, WideProduct};
+use super::catalog::Kernel;
 use super::memory::{Block, Memory, Pool};
 use super::params::{RECORD_BYTES, Record};
+use super::pipelines::Pipelines;
+use super::staging::Staging;
 use super::tables::Tables;
 use crate::device::buffer::Buffer;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Data buffers that a kernel can bind where the device binds enough: binding 2 and up.
 pub(super) const SLOTS: usize = 14;
@@ -20,7 +23,7 @@ pub(super) fn most_slots(limits: &wgpu::Limits) -> usize {
 }
 
 /// Bind groups kept before all are forgotten.
-const MOST_BIND_GROUPS: usize = 4096;
+const MOST_GROUPS: usize = 4096;
 
 /// Something to bind.
 #[derive(Clone, Debug)]
@@ -30,26 +33,57 @@ pub(super) enum Slot {
     Words,
 }
 
+/// The identity of [`Slot::Words`]: of no block.
+const WORDS: u64 = u64::MAX;
+
+impl Slot {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Block(block) => block.id(),
+            Self::Words => WORDS,
+        }
+    }
+}
+
 /// One kernel launch.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Dispatch {
     kernel: Kernel,
-    slots: Vec<Slot>,
+    group: u32,
     params: u32,
     grid: [u32; 3],
 }
 
-/// A program being lowered.
+/// What is bound together, made when first submitted.
+#[derive(Debug)]
+struct Group {
+    slots: [Slot; SLOTS],
+    bound: Option<wgpu::BindGroup>,
+}
+
+/// The program that is being recorded: operations already lowered to launches, but not yet submitted.
+///
+/// Its vectors and the groups stay from one program to the next, so that recording allocates nothing in steady state.
 #[derive(Debug)]
 pub(super) struct Recorder {
     align: usize,
-    slots: usize,
-    most_groups: u32,
+    pub(super) slots: usize,
+    pub(super) most_groups: u32,
     pool: Arc<Pool>,
     dispatches: Vec<Dispatch>,
     params: Vec<u8>,
     words: Vec<u32>,
-    scratch: Vec<Arc<Memory>>,
+    groups: Vec<Group>,
+    /// Index of the group with these identities.
+    known: FxHashMap<[u64; SLOTS], u32>,
+}
+
+/// How far a program has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    dispatches: usize,
+    params: usize,
+    words: usize,
 }
 
 impl Recorder {
@@ -62,13 +96,15 @@ impl Recorder {
             dispatches: Vec::new(),
             params: Vec::new(),
             words: Vec::new(),
-            scratch: Vec::new(),
+            groups: Vec::new(),
+            known: FxHashMap::default(),
         }
     }
 
     /// Launches a kernel over `grid`, in several parts along y and z if the device cannot do it at once.
     pub(super) fn launch(&mut self, kernel: Kernel, params: impl Record, slots: &[Slot], [x, y, z]: [u32; 3]) {
         debug_assert!((1..=self.slots).contains(&slots.len()));
+        let group = self.group(slots);
         for (first_row, rows) in parts(y, self.most_groups) {
             for (first, count) in parts(z, self.most_groups) {
                 let mut params = params;
@@ -79,12 +115,29 @@ impl Recorder {
                 self.params.resize(at + self.align, 0);
                 self.dispatches.push(Dispatch {
                     kernel,
-                    slots: slots.to_vec(),
+                    group,
                     params: u32::try_from(at).expect("fewer than 2^24 dispatches a program"),
                     grid: [x, rows, count],
                 });
             }
         }
+    }
+
+    /// Slots that a kernel has no use for repeat the first.
+    fn group(&mut self, slots: &[Slot]) -> u32 {
+        let program = self.pool.program();
+        for slot in slots {
+            if let Slot::Block(block) = slot {
+                block.bound_by(program);
+            }
+        }
+        let key = std::array::from_fn(|i| slots.get(i).unwrap_or(&slots[0]).id());
+        let groups = &mut self.groups;
+        *self.known.entry(key).or_insert_with(|| {
+            let slots = std::array::from_fn(|i| slots.get(i).unwrap_or(&slots[0]).clone());
+            groups.push(Group { slots, bound: None });
+            u32::try_from(groups.len() - 1).expect("far fewer than 2^32 groups")
+        })
     }
 
     /// Whether kernels may bind [`SLOTS`] buffers.
@@ -99,11 +152,32 @@ impl Recorder {
         u32::try_from(at).expect("far fewer than 2^32 scalars a program")
     }
 
-    /// Memory until the end of the program.
+    /// Memory until the last handle is dropped: launches recorded later may use it again.
     pub(super) fn scratch(&mut self, shape: crate::units::Shape) -> Result<Buffer> {
-        let memory = Arc::new(self.pool.take(shape.words())?);
-        self.scratch.push(Arc::clone(&memory));
-        Ok(Buffer::new(shape, memory))
+        Ok(Buffer::new(shape, Arc::new(self.pool.take(shape.words())?)))
+    }
+
+    /// Launches recorded so far.
+    pub(super) fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { dispatches: self.dispatches.len(), params: self.params.len(), words: self.words.len() }
+    }
+
+    /// Forgets what was recorded since.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.dispatches.truncate(mark.dispatches);
+        self.params.truncate(mark.params);
+        self.words.truncate(mark.words);
+    }
+
+    /// Lets go of everything that groups hold. Nothing may be recorded.
+    pub(super) fn forget_groups(&mut self) {
+        debug_assert!(self.dispatches.is_empty());
+        self.groups.clear();
+        self.known.clear();
     }
 }
 
@@ -122,49 +196,34 @@ pub(super) fn slot(buffer: &Buffer) -> Result<Slot> {
     Ok(Slot::Block(memory_of(buffer)?.block().clone()))
 }
 
-/// Turns lowered programs into submissions; pipelines and bind groups are made once.
+/// Time of the calling threads, and what they did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    pub(super) submissions: u64,
+    pub(super) dispatches: u64,
+    pub(super) encoding: Duration,
+    pub(super) submitting: Duration,
+}
+
+/// Turns recorded programs into submissions.
 #[derive(Debug)]
 pub(super) struct Encoder {
     device: wgpu::Device,
-    queue: wgpu::Queue,
     pool: Arc<Pool>,
-    product: WideProduct,
-    slots: usize,
-    bindings: wgpu::BindGroupLayout,
-    layout: wgpu::PipelineLayout,
-    modules: HashMap<Family, wgpu::ShaderModule>,
-    pipelines: HashMap<Kernel, wgpu::ComputePipeline>,
-    bind_groups: HashMap<[u64; SLOTS], wgpu::BindGroup>,
+    pipelines: Pipelines,
     params: Block,
     tables: Block,
     words: Block,
+    pub(super) work: Work,
+    #[cfg(feature = "profiling")]
+    timing: Option<super::timing::Timing>,
 }
 
 /// Usages of buffers that only the host writes.
 const HOST_WRITTEN: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST);
 
 impl Encoder {
-    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, pool: Arc<Pool>, product: WideProduct) -> Result<Self> {
-        let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                // Operands may be windows on one buffer, some of them written: all are bound for writing.
-                ty: wgpu::BufferBindingType::Storage { read_only: binding < 2 },
-                has_dynamic_offset: binding == 0,
-                min_binding_size: wgpu::BufferSize::new(if binding == 0 { RECORD_BYTES as u64 } else { 16 }),
-            },
-            count: None,
-        };
-        let slots = most_slots(&device.limits());
-        let entries: Vec<_> = (0u32..).take(2 + slots).map(entry).collect();
-        let bindings =
-            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: None,
-            bind_group_layouts: &[Some(&bindings)],
-            immediate_size: 0,
-        });
+    pub(super) fn new(device: wgpu::Device, pool: Arc<Pool>, pipelines: Pipelines) -> Result<Self> {
         let (params, tables, words) = (
             pool.fresh(1 << 16, HOST_WRITTEN)?,
             pool.fresh(1 << 16, HOST_WRITTEN)?,
@@ -172,140 +231,143 @@ impl Encoder {
         );
         Ok(Self {
             device,
-            queue,
             pool,
-            product,
-            slots,
-            bindings,
-            layout,
-            modules: HashMap::new(),
-            pipelines: HashMap::new(),
-            bind_groups: HashMap::new(),
+            pipelines,
             params,
             tables,
             words,
+            work: Work::default(),
+            #[cfg(feature = "profiling")]
+            timing: None,
         })
     }
 
-    /// Submits a lowered program.
-    pub(super) fn submit(&mut self, recorder: Recorder, tables: &mut Tables) -> Result<()> {
-        let Recorder { dispatches, params, words, scratch, .. } = recorder;
-        if dispatches.is_empty() {
+    /// The same with a clock.
+    #[cfg(feature = "profiling")]
+    pub(super) fn timed(self, timing: Option<super::timing::Timing>) -> Self {
+        Self { timing, ..self }
+    }
+
+    /// Notes that an operation was lowered, after which there are `launches`.
+    #[cfg(feature = "profiling")]
+    pub(super) fn lowered(&mut self, op: &crate::device::program::Op, launches: usize) {
+        if let Some(timing) = &mut self.timing {
+            timing.lowered(op, launches);
+        }
+    }
+
+    /// Submits a program, after the uploads that wait.
+    pub(super) fn submit(&mut self, recorder: &mut Recorder, tables: &mut Tables, staging: &Staging) -> Result<()> {
+        let start = Instant::now();
+        if recorder.dispatches.is_empty() {
             return Ok(());
         }
-        if self.pool.take_shed() || self.bind_groups.len() > MOST_BIND_GROUPS {
-            self.bind_groups.clear();
-        }
-        self.write_tables(tables)?;
-        if grow(&self.pool, &mut self.params, params.len())? {
-            self.bind_groups.clear();
-        }
-        self.queue.write_buffer(&self.params.gpu, 0, &params);
-        // A grown buffer of words has a new identity, so its old bind groups are not found again.
-        grow(&self.pool, &mut self.words, 4 * words.len())?;
-        if !words.is_empty() {
-            self.queue.write_buffer(&self.words.gpu, 0, bytemuck::cast_slice(&words));
-        }
-
-        for dispatch in &dispatches {
-            self.prepare(dispatch);
-        }
+        self.write(recorder, tables, staging)?;
+        self.prepare(recorder);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        #[cfg(feature = "profiling")]
+        if let Some(timing) = &mut self.timing {
+            timing.stamp(&mut pass);
+        }
         let mut current = None;
-        for dispatch in &dispatches {
+        for dispatch in &recorder.dispatches {
             if current != Some(dispatch.kernel) {
-                pass.set_pipeline(&self.pipelines[&dispatch.kernel]);
+                // A pipeline that could not be made is the device's failure, which the caller finds.
+                let Some(pipeline) = self.pipelines.get(dispatch.kernel) else { continue };
+                pass.set_pipeline(pipeline);
                 current = Some(dispatch.kernel);
             }
-            pass.set_bind_group(0, &self.bind_groups[&self.key(&dispatch.slots)], &[dispatch.params]);
+            pass.set_bind_group(0, &recorder.groups[dispatch.group as usize].bound, &[dispatch.params]);
             pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
+            #[cfg(feature = "profiling")]
+            if let Some(timing) = &mut self.timing {
+                timing.stamp(&mut pass);
+            }
         }
         drop(pass);
-        self.queue.submit([encoder.finish()]);
-        // Only now may the pool hand it out again: what is uploaded or submitted later runs later.
-        drop(scratch);
+        #[cfg(feature = "profiling")]
+        let stamps = self.timing.as_mut().map(|timing| timing.resolve(&mut encoder));
+        let commands = encoder.finish();
+        let encoded = Instant::now();
+        staging.submit(Some(commands));
+        #[cfg(feature = "profiling")]
+        if let (Some(timing), Some(stamps)) = (&mut self.timing, &stamps) {
+            timing.collect(stamps, encoded, recorder.dispatches.iter().map(|d| d.kernel.spec().label))?;
+        }
+        // Only now may uploads go to what the program bound.
+        self.pool.begin_program();
+        self.work.submissions += 1;
+        self.work.dispatches += recorder.dispatches.len() as u64;
+        recorder.rewind(Mark { dispatches: 0, params: 0, words: 0 });
+        if self.pool.take_shed() || recorder.groups.len() > MOST_GROUPS {
+            recorder.forget_groups();
+        }
+        self.work.encoding += encoded - start;
+        self.work.submitting += encoded.elapsed();
         Ok(())
     }
 
-    /// Lets go of the buffers that cached bind groups hold.
-    pub(super) fn forget_bind_groups(&mut self) {
-        self.bind_groups.clear();
-    }
-
-    fn write_tables(&mut self, tables: &mut Tables) -> Result<()> {
+    /// Uploads what comes with a program.
+    fn write(&mut self, recorder: &mut Recorder, tables: &mut Tables, staging: &Staging) -> Result<()> {
         let mut first = tables.take_fresh();
-        if grow(&self.pool, &mut self.tables, 16 * tables.records().len())? {
-            self.bind_groups.clear();
+        let tables_grown = grow(&self.pool, &mut self.tables, 16 * tables.records().len())?;
+        if tables_grown {
             first = 0;
         }
         if let Some(fresh @ [_, ..]) = tables.records().get(first..) {
-            self.queue.write_buffer(&self.tables.gpu, 16 * first as u64, bytemuck::cast_slice(fresh));
+            staging.write(&self.tables, 16 * first as u64, bytemuck::cast_slice(fresh))?;
         }
-        Ok(())
+        let grown = [
+            tables_grown,
+            grow(&self.pool, &mut self.params, recorder.params.len())?,
+            grow(&self.pool, &mut self.words, 4 * recorder.words.len())?,
+        ];
+        if grown.contains(&true) {
+            recorder.groups.iter_mut().for_each(|group| group.bound = None);
+        }
+        staging.write(&self.params, 0, &recorder.params)?;
+        staging.write(&self.words, 0, bytemuck::cast_slice(&recorder.words))
     }
 
-    fn block<'a>(&'a self, slot: &'a Slot) -> &'a Block {
-        match slot {
-            Slot::Block(block) => block,
-            Slot::Words => &self.words,
+    /// Makes the pipelines and bind groups that a program lacks.
+    fn prepare(&mut self, recorder: &mut Recorder) {
+        let (mut kernels, mut current) = (vec![], None);
+        for dispatch in &recorder.dispatches {
+            if current != Some(dispatch.kernel) {
+                current = Some(dispatch.kernel);
+                if self.pipelines.get(dispatch.kernel).is_none() && !kernels.contains(&dispatch.kernel) {
+                    kernels.push(dispatch.kernel);
+                }
+            }
+            let group = &mut recorder.groups[dispatch.group as usize];
+            if group.bound.is_none() {
+                group.bound = Some(self.bind(&group.slots));
+            }
+        }
+        if !kernels.is_empty() {
+            self.pipelines.make(kernels);
         }
     }
 
-    /// Identities of what is bound; slots that a kernel has no use for repeat the first.
-    fn key(&self, slots: &[Slot]) -> [u64; SLOTS] {
-        std::array::from_fn(|i| self.block(slots.get(i).unwrap_or(&slots[0])).id)
-    }
-
-    fn prepare(&mut self, dispatch: &Dispatch) {
-        if !self.pipelines.contains_key(&dispatch.kernel) {
-            let pipeline = self.pipeline(dispatch.kernel);
-            self.pipelines.insert(dispatch.kernel, pipeline);
-        }
-        let key = self.key(&dispatch.slots);
-        if !self.bind_groups.contains_key(&key) {
-            let group = self.bind_group(&dispatch.slots);
-            self.bind_groups.insert(key, group);
-        }
-    }
-
-    fn bind_group(&self, slots: &[Slot]) -> wgpu::BindGroup {
+    fn bind(&self, slots: &[Slot; SLOTS]) -> wgpu::BindGroup {
         let params = wgpu::BufferBinding {
-            buffer: &self.params.gpu,
+            buffer: self.params.gpu(),
             offset: 0,
             size: wgpu::BufferSize::new(RECORD_BYTES as u64),
         };
-        let data = (0..self.slots).map(|i| self.block(slots.get(i).unwrap_or(&slots[0])).gpu.as_entire_binding());
+        let data = slots.iter().take(self.pipelines.slots()).map(|slot| match slot {
+            Slot::Block(block) => block.gpu().as_entire_binding(),
+            Slot::Words => self.words.gpu().as_entire_binding(),
+        });
         let resources =
-            [wgpu::BindingResource::Buffer(params), self.tables.gpu.as_entire_binding()].into_iter().chain(data);
+            [wgpu::BindingResource::Buffer(params), self.tables.gpu().as_entire_binding()].into_iter().chain(data);
         let entries: Vec<_> =
             resources.zip(0..).map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }).collect();
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
-            layout: &self.bindings,
+            layout: self.pipelines.bindings(),
             entries: &entries,
-        })
-    }
-
-    fn pipeline(&mut self, kernel: Kernel) -> wgpu::ComputePipeline {
-        let spec = kernel.spec();
-        let (device, product) = (&self.device, self.product);
-        let module = self.modules.entry(spec.family).or_insert_with(|| {
-            device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(spec.label),
-                source: wgpu::ShaderSource::Wgsl(spec.family.source(product).into()),
-            })
-        });
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(spec.label),
-            layout: Some(&self.layout),
-            module,
-            entry_point: Some(spec.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &spec.overrides,
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
         })
     }
 }
@@ -313,7 +375,7 @@ impl Encoder {
 /// Replaces `block` by a larger one if it cannot hold `bytes`; says whether it did.
 fn grow(pool: &Pool, block: &mut Block, bytes: usize) -> Result<bool> {
     let bytes = bytes as u64;
-    if block.gpu.size() >= bytes {
+    if block.gpu().size() >= bytes {
         return Ok(false);
     }
     *block = pool.roomy(bytes, HOST_WRITTEN)?;

@@ -1,19 +1,19 @@
 //! The device's first failure, which stays.
 
 use crate::error::{Error, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Where errors that no call returns are kept until one can.
 #[derive(Debug)]
 pub(super) struct Failure {
     device: String,
-    first: Mutex<Option<Error>>,
+    first: OnceLock<Error>,
 }
 
 impl Failure {
     /// Listens to everything that goes wrong on `device`.
     pub(super) fn watch(name: &str, device: &wgpu::Device) -> Arc<Self> {
-        let failure = Arc::new(Self { device: name.into(), first: Mutex::default() });
+        let failure = Arc::new(Self { device: name.into(), first: OnceLock::new() });
         let errors = Arc::clone(&failure);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
             wgpu::Error::OutOfMemory { .. } => errors.set(errors.out_of_memory(0)),
@@ -36,16 +36,14 @@ impl Failure {
         Error::DeviceFailed { device: self.device.clone(), reason }
     }
 
-    fn set(&self, error: Error) {
+    /// Keeps an error, unless there is one already.
+    pub(super) fn set(&self, error: Error) {
         log::error!("{error}");
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.first.get_or_init(|| error);
     }
 
     /// The first failure, if there was one.
     pub(super) fn check(&self) -> Result<()> {
-        match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.first.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 }

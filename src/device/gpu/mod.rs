@@ -1,16 +1,32 @@
 //! The GPU backend: WGSL kernels through wgpu.
 //!
-//! A program is lowered to kernel launches ([`lower`]), which become one compute pass and one submission ([`dispatch`]).
+//! An operation is lowered to kernel launches when it is recorded ([`lower`]). Launches gather until somebody wants a result
+//! or there are [`MOST_DISPATCHES`]; then they become one compute pass and one submission ([`dispatch`]). Memory goes back to
+//! the pool when its last handle is dropped and may serve launches recorded later, submitted or not, since all run in order.
+//!
 //! Kernels bind one layout: parameters of the launch (one buffer a program, dynamic offsets), interned small tables, and up
-//! to six data buffers. Every data buffer is bound for reading and writing, so operands may be windows on one buffer.
+//! to six data buffers, or fourteen where the device can. Every data buffer is bound for reading and writing, so operands may be
+//! windows on one buffer.
 //!
 //! | Operation | Passes |
 //! |---|---|
 //! | word by word, `Uniform`, `Automorphism`, `Combine`, `BasisExtend` | 1 |
 //! | `NttForward`, `NttInverse` | 1 up to `2^12`, 2 above |
-//! | `GadgetDot` | 1 for every 4 digits |
-//! | `Decompose` | conversion of all digits, then one NTT of the foreign limbs |
-//! | `ModDown` | inverse NTT of the dropped limbs, conversion, NTT that subtracts and divides at its end |
+//! | `GadgetDot` | 1 for every 9 digits (3 where few buffers can be bound), summand and automorphism included |
+//! | `Decompose` | inverse NTT with the factors of the conversion; conversion with the first pass of the NTTs; their last pass; a copy of the own limbs |
+//! | `KeySwitch` | inverse NTT; conversion with the first pass; last pass with the product, for every 9 digits |
+//! | `ModDown` | inverse NTT of the dropped limbs; conversion with the first pass; last pass that subtracts, divides, adds and permutes |
+//!
+//! Below `2^13` and at `2^17` conversions are a pass of their own. What operations move at `N = 2^16`, in rows of 256 KiB and pairs of 24
+//! limbs with 6 special primes in 4 digits (rows that conversions read again from a cache in brackets):
+//!
+//! | Operation | Launches | Rows read and written |
+//! |---|---|---|
+//! | `KeySwitch` | 4 | 636 (+ 120) |
+//! | rotate: `KeySwitch`, `ModDown` | 8 | 912 (+ 180) |
+//! | multiply: `Tensor`, `KeySwitch`, `ModDown` by 7 primes | 9 | 1106 (+ 190) |
+//! | a hoisted rotation: `GadgetDot`, `ModDown` | 5 | 696 (+ 60) |
+//! | rescale: `ModDown` by 1 prime | 4 | 194 (+ 10) |
 
 mod catalog;
 mod dispatch;
@@ -19,15 +35,19 @@ mod lower;
 mod memory;
 mod open;
 mod params;
+mod pipelines;
 mod shadow;
+mod staging;
 mod tables;
+#[cfg(feature = "profiling")]
+mod timing;
 mod twiddles;
 
 pub(in crate::device) use open::{Selector, open};
 
-use super::backend::{Backend, Caps};
+use super::backend::{Backend, Caps, Statistics};
 use super::buffer::Buffer;
-use super::program::{Op, Program, RingId};
+use super::program::{Op, RingId};
 use crate::error::{Error, Result};
 use crate::math::RingTables;
 use crate::units::Shape;
@@ -35,37 +55,39 @@ use catalog::WideProduct;
 use dispatch::{Encoder, Recorder, memory_of};
 use failure::Failure;
 use lower::GpuRing;
-use memory::{Block, Pool};
+use memory::{Memory, Pool};
+use pipelines::Pipelines;
 use shadow::Shadow;
+use staging::Staging;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Tables;
 
-/// Bytes of uploads after which they are sent to the device even if no program follows.
-const UPLOAD_BATCH: usize = 64 << 20;
-/// Largest staging buffer that is kept between downloads.
-const MOST_STAGING: u64 = 256 << 20;
+/// Launches after which a program is submitted though nobody asked: enough for a whole bootstrapping, and recorded in some
+/// milliseconds, which is how long a device may idle at the start of a long computation.
+const MOST_DISPATCHES: usize = 1 << 14;
 
-/// Runs programs on one wgpu device.
+/// Runs operations on one wgpu device.
 #[derive(Debug)]
 pub(in crate::device) struct GpuBackend {
     name: String,
     caps: Caps,
-    limits: wgpu::Limits,
     device: wgpu::Device,
-    queue: wgpu::Queue,
     failure: Arc<Failure>,
     pool: Arc<Pool>,
+    staging: Staging,
     state: Mutex<State>,
-    staging: Mutex<Option<Block>>,
     shadow: Option<Shadow>,
+    #[cfg(feature = "profiling")]
+    profiler: Option<Arc<super::profile::Profiler>>,
 }
 
 #[derive(Debug)]
 struct State {
+    recorder: Recorder,
     encoder: Encoder,
     tables: Tables,
     rings: Vec<Arc<GpuRing>>,
-    uploaded: usize,
+    operations: u64,
 }
 
 impl State {
@@ -77,18 +99,53 @@ impl State {
     fn known(&self, tables: &Arc<RingTables>) -> Option<usize> {
         self.rings.iter().position(|known| known.tables() == tables)
     }
+
+    fn lower(&mut self, id: RingId, op: &Op) -> Result<()> {
+        let ring = self.ring(id, op)?;
+        let (recorder, tables) = (&mut self.recorder, &mut self.tables);
+        let mark = recorder.mark();
+        lower::op(&mut lower::Lowering { recorder, tables, id: id.0, ring: &ring }, op)
+            .inspect_err(|_| self.recorder.rewind(mark))
+    }
 }
 
 impl GpuBackend {
-    fn new(name: String, caps: Caps, device: wgpu::Device, queue: wgpu::Queue, failure: Arc<Failure>) -> Result<Self> {
-        let limits = device.limits();
-        let pool = Arc::new(Pool::new(device.clone(), Arc::clone(&failure), caps.max_buffer_bytes, caps.queue_bytes));
+    fn new(
+        (name, caps): (String, Caps),
+        (device, queue): (wgpu::Device, wgpu::Queue),
+        failure: Arc<Failure>,
+        most_idle: u64,
+    ) -> Result<Self> {
+        let pool = Arc::new(Pool::new(device.clone(), Arc::clone(&failure), caps.max_buffer_bytes, most_idle));
         let product = if caps.int64 { WideProduct::Int64 } else { WideProduct::Portable };
-        let encoder = Encoder::new(device.clone(), queue.clone(), Arc::clone(&pool), product)?;
-        let state = State { encoder, tables: Tables::default(), rings: Vec::new(), uploaded: 0 };
+        let pipelines = Pipelines::new(device.clone(), product);
+        #[cfg(feature = "profiling")]
+        let profiler = super::profile::Profiler::from_environment(&name).map(Arc::new);
+        let encoder = Encoder::new(device.clone(), Arc::clone(&pool), pipelines)?;
+        #[cfg(feature = "profiling")]
+        let encoder = encoder.timed(timing::Timing::new(&device, &queue, &failure, profiler.as_ref()));
+        let state = State {
+            recorder: Recorder::new(&device.limits(), &pool),
+            encoder,
+            tables: Tables::default(),
+            rings: Vec::new(),
+            operations: 0,
+        };
+        let staging = Staging::new(device.clone(), queue, Arc::clone(&failure), Arc::clone(&pool));
         let shadow = Shadow::from_environment()?;
-        let (state, staging) = (Mutex::new(state), Mutex::default());
-        Ok(Self { name, caps, limits, device, queue, failure, pool, state, staging, shadow })
+        let state = Mutex::new(state);
+        Ok(Self {
+            name,
+            caps,
+            device,
+            failure,
+            pool,
+            staging,
+            state,
+            shadow,
+            #[cfg(feature = "profiling")]
+            profiler,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,85 +153,71 @@ impl GpuBackend {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, state: &mut State, block: &Block, offset: u64, bytes: &[u8]) {
-        for (index, part) in (0..).zip(bytes.chunks(UPLOAD_BATCH)) {
-            self.queue.write_buffer(&block.gpu, offset + (index * UPLOAD_BATCH) as u64, part);
-            state.uploaded += part.len();
-            if state.uploaded >= UPLOAD_BATCH {
-                // Uploads wait in staging memory for the next submission.
-                self.queue.submit([]);
-                state.uploaded = 0;
+    /// Lowers an operation to the program that is being recorded.
+    fn run(&self, ring: RingId, op: &Op) -> Result<()> {
+        let mut state = self.state();
+        state.operations += 1;
+        match state.lower(ring, op) {
+            Err(Error::OutOfMemory { .. }) => {
+                self.reclaim(&mut state)?;
+                state.lower(ring, op)?;
             }
+            lowered => lowered?,
         }
+        #[cfg(feature = "profiling")]
+        {
+            let State { recorder, encoder, .. } = &mut *state;
+            encoder.lowered(op, recorder.len());
+        }
+        if state.recorder.len() >= MOST_DISPATCHES || self.pool.is_pressed() {
+            self.submit_program(&mut state)?;
+        }
+        Ok(())
     }
 
-    /// Copies a block to the host, after everything submitted.
-    fn read(&self, block: &Block, words: usize) -> Result<Vec<u32>> {
-        let bytes = 4 * words as u64;
-        let mut kept = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        let staging = match kept.take().filter(|block| block.gpu.size() >= bytes) {
-            Some(staging) => staging,
-            None => {
-                let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-                self.pool.roomy(bytes.max(1 << 16), usage)?
-            }
-        };
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&block.gpu, 0, &staging.gpu, 0, bytes);
-        self.queue.submit([encoder.finish()]);
-        let (sender, receiver) = std::sync::mpsc::channel();
-        // The receiver is gone only if waiting failed, which is reported below.
-        staging.gpu.map_async(wgpu::MapMode::Read, ..bytes, move |done| drop(sender.send(done)));
-        self.wait()?;
-        receiver
-            .recv()
-            .map_err(|e| self.failure.failed(e.to_string()))?
-            .map_err(|e| self.failure.failed(e.to_string()))?;
-        let view = staging.gpu.get_mapped_range(..bytes).map_err(|e| self.failure.failed(e.to_string()))?;
-        let out = bytemuck::pod_collect_to_vec(&view);
-        drop(view);
-        staging.gpu.unmap();
-        *kept = Some(staging).filter(|block| block.gpu.size() <= MOST_STAGING);
-        Ok(out)
-    }
-
-    fn wait(&self) -> Result<()> {
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| self.failure.failed(e.to_string()))?;
+    /// Submits what is recorded, uploads included. Whatever stops it leaves results behind that nobody computed, so it stays.
+    fn submit_program(&self, state: &mut State) -> Result<()> {
+        let State { recorder, encoder, tables, .. } = state;
+        let mut done = encoder.submit(recorder, tables, &self.staging);
+        if let Err(Error::OutOfMemory { .. }) = done {
+            self.pool.clear();
+            self.staging.clear();
+            done = self.staging.wait(None).and_then(|()| encoder.submit(recorder, tables, &self.staging));
+        }
+        tables.trim();
+        // Lets wgpu free what finished submissions held; does not wait.
+        let polled = self.device.poll(wgpu::PollType::Poll).map_err(|e| self.failure.failed(e.to_string()));
+        if let Err(failure) = done.and(polled.map(drop)) {
+            self.failure.set(failure);
+        }
         self.failure.check()
     }
 
-    fn run(&self, program: &Program) -> Result<()> {
-        let mut state = self.state();
-        let state = &mut *state;
-        state.tables.trim();
-        let recorder = match self.lower(state, program) {
-            Err(Error::OutOfMemory { .. }) => {
-                self.reclaim(&mut state.encoder)?;
-                self.lower(state, program)?
-            }
-            lowered => lowered?,
-        };
-        state.uploaded = 0;
-        state.encoder.submit(recorder, &mut state.tables)
-    }
-
     /// Gives idle memory back to the driver, once the GPU has finished with it.
-    fn reclaim(&self, encoder: &mut Encoder) -> Result<()> {
-        encoder.forget_bind_groups();
+    fn reclaim(&self, state: &mut State) -> Result<()> {
+        self.submit_program(state)?;
+        state.recorder.forget_groups();
         self.pool.clear();
-        self.wait()
+        self.staging.clear();
+        self.staging.wait(None)
     }
 
-    fn lower(&self, state: &mut State, program: &Program) -> Result<Recorder> {
-        let mut recorder = Recorder::new(&self.limits, &self.pool);
-        for (id, op) in &program.steps {
-            let ring = state.ring(*id, op)?;
-            lower::op(
-                &mut lower::Lowering { recorder: &mut recorder, tables: &mut state.tables, id: id.0, ring: &ring },
-                op,
-            )?;
+    /// Memory from `take`; rather waits than fails.
+    fn memory(&self, take: impl Fn(&Arc<Pool>) -> Result<Memory>) -> Result<Memory> {
+        self.failure.check()?;
+        match take(&self.pool) {
+            Err(Error::OutOfMemory { .. }) => {
+                self.reclaim(&mut self.state())?;
+                take(&self.pool)
+            }
+            memory => memory,
         }
-        Ok(recorder)
+    }
+
+    /// Overwrites the first words of a buffer, after all that was recorded.
+    fn overwrite(&self, dst: &Buffer, words: &[u32]) -> Result<()> {
+        self.flush()?;
+        self.staging.write(memory_of(dst)?.block(), 0, bytemuck::cast_slice(words))
     }
 }
 
@@ -195,9 +238,8 @@ impl Backend for GpuBackend {
             None => {
                 // Roots are made by rayon, whose threads may take up other callers' work meanwhile: no lock is held. Two
                 // callers may both make them; the first to be done is kept.
-                let made = GpuRing::new(ring, &self.pool, |block, offset, bytes| {
-                    self.write(&mut self.state(), block, offset, bytes);
-                })?;
+                let made =
+                    GpuRing::new(ring, &self.pool, |block, offset, bytes| self.staging.write(block, offset, bytes))?;
                 let mut state = self.state();
                 state.known(ring).unwrap_or_else(|| {
                     state.rings.push(Arc::new(made));
@@ -209,47 +251,56 @@ impl Backend for GpuBackend {
     }
 
     fn alloc(&self, shape: Shape) -> Result<Buffer> {
-        self.failure.check()?;
-        let memory = match self.pool.take(shape.words()) {
-            Err(Error::OutOfMemory { .. }) => {
-                // Rather wait than fail.
-                self.reclaim(&mut self.state().encoder)?;
-                self.pool.take(shape.words())?
-            }
-            memory => memory?,
-        };
+        Ok(Buffer::new(shape, Arc::new(self.memory(|pool| pool.take(shape.words()))?)))
+    }
+
+    fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
+        let memory = self.memory(|pool| pool.take_for_upload(shape.words()))?;
+        self.staging.write(memory.block(), 0, bytemuck::cast_slice(words))?;
         Ok(Buffer::new(shape, Arc::new(memory)))
     }
 
-    fn upload(&self, dst: &Buffer, words: &[u32]) -> Result<()> {
-        self.failure.check()?;
-        let memory = memory_of(dst)?;
-        if memory.words() < words.len() {
-            return Err(Error::ShapeMismatch {
-                op: "upload",
-                expected: format!("at most {} words", memory.words()),
-                got: format!("{}", words.len()),
-            });
-        }
-        self.write(&mut self.state(), memory.block(), 0, bytemuck::cast_slice(words));
-        Ok(())
-    }
-
-    fn submit(&self, program: Program) -> Result<()> {
+    fn submit(&self, ring: RingId, op: &Op) -> Result<()> {
         self.failure.check()?;
         match &self.shadow {
-            Some(shadow) => shadow.submit(self, program)?,
-            None => self.run(&program)?,
+            Some(shadow) => shadow.submit(self, ring, op),
+            None => self.run(ring, op),
         }
-        // Lets wgpu free what finished submissions held; does not wait.
-        self.device.poll(wgpu::PollType::Poll).map_err(|e| self.failure.failed(e.to_string()))?;
-        self.failure.check()
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.failure.check()?;
+        self.submit_program(&mut self.state())
     }
 
     fn download(&self, src: &Buffer) -> Result<Vec<u32>> {
-        self.failure.check()?;
+        self.flush()?;
         let memory = memory_of(src)?;
-        self.read(memory.block(), memory.words())
+        self.staging.submit(None);
+        self.staging.read(memory.block(), memory.words())
+    }
+
+    fn statistics(&self) -> Statistics {
+        let state = self.state();
+        let work = state.encoder.work;
+        let (uploaded_bytes, downloaded_bytes) = self.staging.moved();
+        let (memory_bytes, peak_memory_bytes) = self.pool.bytes();
+        Statistics {
+            operations: state.operations,
+            submissions: work.submissions,
+            dispatches: work.dispatches,
+            uploaded_bytes,
+            downloaded_bytes,
+            memory_bytes,
+            peak_memory_bytes,
+            encoding: work.encoding,
+            submitting: work.submitting,
+        }
+    }
+
+    #[cfg(feature = "profiling")]
+    fn profile(&self) -> Option<super::profile::Profile> {
+        self.profiler.as_ref().map(|profiler| profiler.profile())
     }
 }
 

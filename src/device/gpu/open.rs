@@ -38,6 +38,10 @@ impl Selector<'_> {
 
 const SOFTWARE: u32 = 3;
 
+/// What timing every kernel takes.
+pub(super) const TIMESTAMPS: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+
 /// Preference, best first.
 fn rank(kind: wgpu::DeviceType) -> u32 {
     match kind {
@@ -66,9 +70,13 @@ pub(super) fn open_backend(selector: Selector<'_>, allow_int64: bool) -> Result<
     let info = adapter.get_info();
     let limits = limits(&adapter.limits()).map_err(|what| none(format!("{} lacks {what}", info.name)))?;
     let int64 = allow_int64 && adapter.features().contains(wgpu::Features::SHADER_INT64);
+    let mut features = if int64 { wgpu::Features::SHADER_INT64 } else { wgpu::Features::empty() };
+    if cfg!(feature = "profiling") {
+        features |= adapter.features() & TIMESTAMPS;
+    }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("ringlight"),
-        required_features: if int64 { wgpu::Features::SHADER_INT64 } else { wgpu::Features::empty() },
+        required_features: features,
         required_limits: limits.clone(),
         memory_hints: wgpu::MemoryHints::Performance,
         ..Default::default()
@@ -79,12 +87,11 @@ pub(super) fn open_backend(selector: Selector<'_>, allow_int64: bool) -> Result<
     let caps = Caps {
         kind: if software { DeviceKind::SoftwareGpu } else { DeviceKind::Gpu },
         int64,
-        queue_ops: 256,
-        queue_bytes: if software { 256 << 20 } else { 1 << 30 },
         max_buffer_bytes: limits.max_buffer_size.min(limits.max_storage_buffer_binding_size),
     };
     log::debug!("{} ({}), {} wide product", info.name, info.driver, if int64 { "64-bit" } else { "portable" });
-    GpuBackend::new(info.name, caps, device, queue, failure)
+    let most_idle = if software { 256 << 20 } else { 1 << 30 };
+    GpuBackend::new((info.name, caps), (device, queue), failure, most_idle)
 }
 
 /// What to ask of a device: the usual limits where they do not matter, all it has where they do.

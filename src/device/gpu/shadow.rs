@@ -1,13 +1,13 @@
 //! The debug switch: operations named in `RINGLIGHT_CPU_OPS` run on the CPU inside a GPU program.
 //!
-//! `RINGLIGHT_CPU_OPS=ntt_forward,mod_down` splits programs at these operations, downloads their operands, runs them on a
+//! `RINGLIGHT_CPU_OPS=ntt_forward,mod_down` submits programs at these operations, downloads their operands, runs them on a
 //! CPU backend and uploads the result, so that a wrong kernel can be found by bisection. Slow by design.
 
 use super::GpuBackend;
 use crate::device::backend::Backend;
 use crate::device::buffer::Buffer;
 use crate::device::cpu::CpuBackend;
-use crate::device::program::{Op, Program, RingId};
+use crate::device::program::{Op, RingId};
 use crate::error::{Error, Result};
 
 /// Comma-separated names as in [`Op::name`].
@@ -82,19 +82,10 @@ impl Shadow {
         &self.ops
     }
 
-    /// Runs a program, the named operations here.
-    pub(super) fn submit(&self, gpu: &GpuBackend, program: Program) -> Result<()> {
-        let mut pending = Program::default();
-        for (ring, op) in program.steps {
-            debug_assert!(NAMES.contains(&op.name()), "{} is not listed", op.name());
-            if self.ops.contains(&op.name()) {
-                gpu.run(&std::mem::take(&mut pending))?;
-                self.run(gpu, ring, op)?;
-            } else {
-                pending.steps.push((ring, op));
-            }
-        }
-        gpu.run(&pending)
+    /// Runs an operation, here if it is one of the named.
+    pub(super) fn submit(&self, gpu: &GpuBackend, ring: RingId, op: &Op) -> Result<()> {
+        debug_assert!(NAMES.contains(&op.name()), "{} is not listed", op.name());
+        if self.ops.contains(&op.name()) { self.run(gpu, ring, op.clone()) } else { gpu.run(ring, op) }
     }
 
     fn run(&self, gpu: &GpuBackend, ring: RingId, op: Op) -> Result<()> {
@@ -106,18 +97,17 @@ impl Shadow {
             if let Some((_, copy)) = copies.iter().find(|(known, _)| known.is_same(buffer)) {
                 return Ok(copy.clone());
             }
-            let copy = self.cpu.alloc(buffer.shape())?;
-            self.cpu.upload(&copy, &gpu.download(buffer)?)?;
+            let copy = self.cpu.upload(buffer.shape(), &gpu.download(buffer)?)?;
             copies.push((buffer.clone(), copy.clone()));
             Ok(copy)
         })?;
         let result = op.dst().buffer.clone();
-        self.on_own_threads(|| self.cpu.submit(Program { steps: vec![(ring, op)] }))?;
-        gpu.upload(&target, &self.cpu.download(&result)?)
+        self.on_own_threads(|| self.cpu.submit(ring, &op))?;
+        gpu.overwrite(&target, &self.cpu.download(&result)?)
     }
 
-    /// Runs `f` with a thread pool of its own and sleeps meanwhile. The caller may hold its queue's lock, so neither it nor
-    /// the threads that do the work may take up what other callers gave to rayon: that may want the same lock.
+    /// Runs `f` with a thread pool of its own and sleeps meanwhile. The caller may hold locks of the layers above, so neither it
+    /// nor the threads that do the work may take up what other callers gave to rayon: that may want the same lock.
     fn on_own_threads<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             // From a thread that is not rayon's, `install` waits without working.

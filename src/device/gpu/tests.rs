@@ -10,9 +10,10 @@ use super::params::{
     AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, UniformParams, Window,
 };
 use super::shadow::Shadow;
+use super::staging::Staging;
 use super::{GpuBackend, Selector, open::open_backend};
 use crate::Error;
-use crate::device::{Backend, Basis, Buffer, Device, Digit, Op, Program};
+use crate::device::{Backend, Basis, Buffer, Device, Digit, Op};
 use crate::math::{RingTables, ntt_primes_below};
 use crate::units::{GaloisElement, LogN, Shape};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -210,9 +211,9 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
 
 #[test]
 fn grids_larger_than_the_device_allows_are_split() {
-    let Some(mut gpu) = backend() else { return };
+    let Some(gpu) = backend() else { return };
     // Along x conversions take four workgroups. Both other directions are longer, in conversions too.
-    gpu.limits.max_compute_workgroups_per_dimension = 4;
+    gpu.state().recorder.most_groups = 4;
     let tables = tables(4 * super::catalog::EXTEND_TARGETS + 3);
     let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
     assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
@@ -220,8 +221,8 @@ fn grids_larger_than_the_device_allows_are_split() {
 
 #[test]
 fn eight_bindings_are_enough() {
-    let Some(mut gpu) = backend() else { return };
-    gpu.limits.max_storage_buffers_per_shader_stage = 8;
+    let Some(gpu) = backend() else { return };
+    gpu.state().recorder.slots = LEAST_SLOTS;
     let tables = tables(6);
     let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
     assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
@@ -242,14 +243,17 @@ fn operations_may_run_on_the_cpu_instead() {
 
 #[test]
 fn every_buffer_that_fits_can_be_downloaded() {
-    let Some(mut gpu) = backend() else { return };
+    let Some(gpu) = backend() else { return };
     let shape = Shape { batch: 24, limbs: 1, log_n: 10 };
     // No power of two lies between the buffer's size and the largest.
-    gpu.pool = Arc::new(Pool::new(gpu.device.clone(), Arc::clone(&gpu.failure), shape.bytes() + 4, 0));
+    let pool = Arc::new(Pool::new(gpu.device.clone(), Arc::clone(&gpu.failure), shape.bytes() + 4, 0));
+    let staging =
+        Staging::new(gpu.device.clone(), gpu.staging.queue.clone(), Arc::clone(&gpu.failure), Arc::clone(&pool));
     let words = vec![7; shape.words()];
-    let buffer = gpu.alloc(shape).unwrap();
-    gpu.upload(&buffer, &words).unwrap();
-    assert!(gpu.download(&buffer).unwrap() == words);
+    let memory = pool.take(shape.words()).unwrap();
+    gpu.staging.write(memory.block(), 0, bytemuck::cast_slice(&words)).unwrap();
+    gpu.staging.submit(None);
+    assert!(staging.read(memory.block(), memory.words()).unwrap() == words);
 }
 
 #[test]
@@ -268,16 +272,15 @@ fn one_ring_is_loaded_once_by_many_threads() {
 fn failures_come_back_as_errors_and_stay() {
     let Some(gpu) = backend() else { return };
     let shape = Shape { batch: 1, limbs: 1, log_n: 10 };
-    let buffer = gpu.alloc(shape).unwrap();
     let huge = Shape { batch: u32::MAX, limbs: 1, log_n: 10 };
     assert!(matches!(gpu.alloc(huge), Err(Error::OutOfMemory { .. })));
-    gpu.upload(&buffer, &vec![7; 1024]).unwrap();
+    let buffer = gpu.upload(shape, &[7; 1024]).unwrap();
     assert_eq!(gpu.download(&buffer).unwrap(), vec![7; 1024]);
     // An error that no call returns: a buffer that claims to be mapped for reading and bound for writing.
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::STORAGE;
     drop(gpu.device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 64, usage, mapped_at_creation: false }));
     for _ in 0..2 {
-        assert!(matches!(gpu.submit(Program::default()), Err(Error::DeviceFailed { .. })));
+        assert!(matches!(gpu.flush(), Err(Error::DeviceFailed { .. })));
         assert!(matches!(gpu.download(&buffer), Err(Error::DeviceFailed { .. })));
         assert!(matches!(gpu.alloc(shape), Err(Error::DeviceFailed { .. })));
     }
@@ -290,6 +293,6 @@ fn a_lost_device_is_an_error() {
     let buffer = gpu.alloc(shape).unwrap();
     gpu.device.destroy();
     assert!(matches!(gpu.download(&buffer), Err(Error::DeviceFailed { .. })));
-    assert!(gpu.submit(Program::default()).is_err());
+    assert!(gpu.flush().is_err());
     assert!(gpu.alloc(shape).is_err());
 }

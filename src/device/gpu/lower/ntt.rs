@@ -30,18 +30,18 @@ impl GpuRing {
     pub(in crate::device::gpu) fn new(
         ring: &Arc<RingTables>,
         pool: &Pool,
-        mut write: impl FnMut(&Block, u64, &[u8]),
+        write: impl Fn(&Block, u64, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         let plan = Plan { log_n: ring.log_n().get() };
         let prime_bytes = 16 * u64::from(plan.prime_roots());
         let bytes = prime_bytes * ring.primes().len() as u64;
-        let mut side = |direction| -> Result<Block> {
+        let side = |direction| -> Result<Block> {
             let block = pool.fresh(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST)?;
             // A few primes at a time bound the host's memory.
             for (first, primes) in (0u64..).step_by(8).zip(ring.primes().chunks(8)) {
                 let roots: Vec<_> = primes.par_iter().map(|prime| twiddles::table(ring, prime, direction)).collect();
                 for (index, roots) in (first..).zip(&roots) {
-                    write(&block, index * prime_bytes, bytemuck::cast_slice(roots));
+                    write(&block, index * prime_bytes, bytemuck::cast_slice(roots))?;
                 }
             }
             Ok(block)
