@@ -4,11 +4,13 @@
 
 mod embedding;
 mod modulus;
+mod ntt;
 mod primes;
 mod reduce;
 mod rns;
 pub(crate) mod rows;
 mod sampling;
+pub(crate) mod simd;
 mod sparse;
 mod tables;
 mod wide;

@@ -4,7 +4,8 @@
 
 use super::reduce::Reducer;
 use super::rns::Extension;
-use pulp::{Arch, Simd, WithSimd};
+use super::simd;
+use pulp::{Simd, WithSimd};
 
 /// Words in a tile: 64-bit sums of a tile, for two outputs, stay in the first-level cache.
 pub(crate) const TILE: usize = 512;
@@ -28,7 +29,7 @@ macro_rules! vectorized {
                     $body
                 }
             }
-            Arch::new().dispatch(Row { $($arg,)* lifetime: std::marker::PhantomData });
+            simd::arch().dispatch(Row { $($arg,)* lifetime: std::marker::PhantomData });
         }
     )*};
 }
