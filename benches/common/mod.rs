@@ -7,9 +7,10 @@ use ringlight::device::{Buffer, DeviceKind};
 use ringlight::units::Shape;
 use std::time::{Duration, Instant};
 
-/// Few samples, so that a whole run takes minutes. Options on the command line win.
+/// Few samples and no plots, each of which takes seconds, so that a whole run takes minutes. Options on the command line win.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()
+        .without_plots()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2))

@@ -27,5 +27,5 @@ fn source_row_of(window: Window, poly: u32, limb: u32) -> u32 {
 fn limb_at(table: u32, limb: u32) -> Limb {
     let a = tables[table + 2u * limb];
     let b = tables[table + 2u * limb + 1u];
-    return Limb(a.x, a.y, a.z, a.w, b.x, b.y, b.z);
+    return Limb(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w);
 }

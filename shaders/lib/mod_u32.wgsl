@@ -9,6 +9,7 @@ struct Limb {
     radix_shoup: u32,    // floor(radix 2^32 / q)
     one_shoup: u32,      // floor(2^32 / q)
     aux: u32,            // what an operation wants to know of its limb
+    factor: u32,         // and what it multiplies by
 }
 
 fn splat(x: u32) -> vec4<u32> {

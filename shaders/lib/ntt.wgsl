@@ -16,6 +16,11 @@ struct Params {
     upper: u32,       // first root vec4 of the rounds, top first
     middle: u32,
     lower: u32,
+    limbs: u32,       // key_switch: table of Limb, aux = key row, factor = Q
+    batch: u32,       // polynomials of a component
+    first_digit: u32,
+    keys: u32,        // key digits of this dispatch
+    key_limbs: u32,   // of every key digit's buffer
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;

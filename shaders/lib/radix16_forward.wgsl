@@ -5,6 +5,10 @@ fn canonical(x: vec4<u32>, q: u32) -> vec4<u32> {
     return reduce_once(reduce_once(x, 2u * q), q);
 }
 
+fn canonical16(v: Sixteen, q: u32) -> Sixteen {
+    return Sixteen(canonical(v.a, q), canonical(v.b, q), canonical(v.c, q), canonical(v.d, q));
+}
+
 // (u, v) -> (u + w v, u - w v): [0, 2q) x [0, 2^32) -> [0, 4q)
 fn butterfly_reduced(u: vec4<u32>, v: vec4<u32>, w: vec4<u32>, quotient: vec4<u32>, q: u32) -> Pair {
     let low = add_mul_shoup(u, v, w, quotient, q);

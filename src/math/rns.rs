@@ -30,6 +30,8 @@ pub struct Extension {
     pub product: Vec<u32>,
     /// `D^-1 mod t_j`; 0 where `t_j` divides `D`.
     pub product_inverse: Vec<u32>,
+    /// Rows `[j]` of every `D/q_i` and then `-D`, times `2^32 mod t_j`.
+    pub(crate) montgomery: Vec<u32>,
 }
 
 impl Extension {
@@ -41,6 +43,11 @@ impl Extension {
         let mod_product = |m: Modulus, skip: Option<usize>| {
             let terms = from.iter().enumerate().filter(|(i, _)| Some(*i) != skip);
             terms.fold(1, |acc, (_, q)| m.mul(acc, q.get() % m.get()))
+        };
+        let montgomery = |t: Modulus, x: u32| t.mul(x, t.reduce(1 << 32));
+        let row = |t: Modulus| {
+            let hats = (0..from.len()).map(move |i| mod_product(t, Some(i)));
+            hats.chain(std::iter::once(t.neg(mod_product(t, None)))).map(move |x| montgomery(t, x))
         };
         let shift: Vec<u32> = from.iter().map(|q| q.get().leading_zeros() - 2).collect();
         Self {
@@ -60,6 +67,7 @@ impl Extension {
                     product => t.inv(product),
                 })
                 .collect(),
+            montgomery: to.iter().flat_map(|&t| row(t)).collect(),
         }
     }
 }

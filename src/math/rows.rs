@@ -4,7 +4,6 @@
 
 use super::reduce::Reducer;
 use super::rns::Extension;
-use super::simd;
 use pulp::{Simd, WithSimd};
 
 /// Words in a tile: 64-bit sums of a tile, for two outputs, stay in the first-level cache.
@@ -29,10 +28,12 @@ macro_rules! vectorized {
                     $body
                 }
             }
-            simd::arch().dispatch(Row { $($arg,)* lifetime: std::marker::PhantomData });
+            $crate::math::simd::arch().dispatch(Row { $($arg,)* lifetime: std::marker::PhantomData });
         }
     )*};
 }
+
+pub(crate) use vectorized;
 
 /// `out = f(a, b)`, where a missing row is `out` itself.
 #[inline(always)]
@@ -95,6 +96,11 @@ vectorized! {
         }
     }
 
+    /// Canonical residues of words in `[0, 4q)`.
+    fn reduce(r: Reducer, row: &'a mut [u32]) {
+        row.iter_mut().for_each(|x| *x = r.reduce_twice(*x));
+    }
+
     /// `row = row + s`.
     fn shift(r: Reducer, row: &'a mut [u32], s: u32) {
         row.iter_mut().for_each(|x| *x = r.add(*x, s));
@@ -103,15 +109,6 @@ vectorized! {
     /// `row = (from - row) * w`: the end of a division.
     fn sub_from_scale(r: Reducer, row: &'a mut [u32], from: &'a [u32], w: u32, quotient: u32) {
         row.iter_mut().zip(from).for_each(|(x, s)| *x = r.shoup(s + r.q() - *x, w, quotient));
-    }
-
-    /// `out = a b + c d`.
-    fn cross(r: Reducer, out: &'a mut [u32], a: &'a [u32], b: &'a [u32], c: &'a [u32], d: &'a [u32]) {
-        let n = out.len();
-        let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
-        for i in 0..n {
-            out[i] = r.wide(u64::from(a[i]) * u64::from(b[i]) + u64::from(c[i]) * u64::from(d[i]));
-        }
     }
 
     /// `out = out * a + b`: one step of Horner's rule.
@@ -144,34 +141,6 @@ vectorized! {
         v.iter_mut().for_each(|v| *v >>= 28);
     }
 
-    /// `out = sum_i y_i (D/q_i) - v D` modulo target `target` of an [`Extension`]; `group` holds the rows `y_i`, then `v`.
-    fn convert(r: Reducer, out: &'a mut [u32], extension: &'a Extension, target: usize, group: &'a [u32]) {
-        let n = out.len();
-        let sources = group.len() / n - 1;
-        let hat = &extension.hat[target * sources..][..sources];
-        let minus_product = u64::from(r.neg(extension.product[target]));
-        let mut sums = [0u64; TILE];
-        for (tile, out) in out.chunks_mut(TILE).enumerate() {
-            let part = |row: usize| &group[row * n + tile * TILE..][..out.len()];
-            sums.iter_mut().zip(part(sources)).for_each(|(sum, v)| *sum = u64::from(*v) * minus_product);
-            for (i, w) in hat.iter().enumerate() {
-                let w = u64::from(*w);
-                sums.iter_mut().zip(part(i)).for_each(|(sum, y)| *sum += u64::from(*y) * w);
-            }
-            out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = r.wide(*sum));
-        }
-    }
-
-    /// `sum0 += x a`, `sum1 += x b`, without reduction.
-    fn accumulate_pair(sum0: &'a mut [u64], sum1: &'a mut [u64], x: &'a [u32], a: &'a [u32], b: &'a [u32]) {
-        let n = x.len();
-        let (sum0, sum1, a, b) = (&mut sum0[..n], &mut sum1[..n], &a[..n], &b[..n]);
-        for i in 0..n {
-            sum0[i] += u64::from(x[i]) * u64::from(a[i]);
-            sum1[i] += u64::from(x[i]) * u64::from(b[i]);
-        }
-    }
-
     /// `sum += w x`, without reduction.
     fn accumulate_scaled(sum: &'a mut [u64], x: &'a [u32], w: u32) {
         let w = u64::from(w);
@@ -196,6 +165,14 @@ vectorized! {
     /// `row = round(row * scale)`.
     fn round_scaled(row: &'a mut [f64], scale: f64) {
         row.iter_mut().for_each(|x| *x = (*x * scale).round_ties_even());
+    }
+
+    /// `floor(3 x / 2^64) - 1` for 64-bit draws `x`.
+    fn thirds(out: &'a mut [i32], draws: &'a [u64]) {
+        out.iter_mut().zip(draws).for_each(|(o, x)| {
+            let third = ((x >> 32) * 3 + (((x & 0xffff_ffff) * 3) >> 32)) >> 32;
+            *o = third as i32 - 1;
+        });
     }
 
     /// Signed counts of the thresholds that each draw reaches: its lowest bit is the sign, the others are compared with all of

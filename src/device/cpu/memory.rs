@@ -3,6 +3,7 @@
 use crate::device::buffer::Buffer;
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -11,6 +12,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct Line([u32; 16]);
+
+thread_local! {
+    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Runs `f` on `words` words of the thread's own memory, with unspecified contents. `f` must not hand work to rayon: what the
+/// thread took up meanwhile would find no memory, and leave its own behind.
+pub(super) fn with_scratch<T>(words: usize, f: impl FnOnce(&mut [u32]) -> T) -> T {
+    let mut lines = SCRATCH.take();
+    if lines.len() < words.div_ceil(16) {
+        lines.resize(words.div_ceil(16), Line::zeroed());
+    }
+    let result = f(&mut bytemuck::cast_slice_mut(&mut lines)[..words]);
+    SCRATCH.set(lines);
+    result
+}
 
 /// Most idle bytes that a pool keeps.
 const POOL_BYTES: usize = 1 << 30;

@@ -15,8 +15,10 @@ pub(super) const EXTEND_TARGETS: u32 = 8;
 pub(super) const COLUMN_THREADS: u32 = 128;
 /// Most sources of a base conversion, in whole vec4.
 const EXTEND_SOURCES: usize = Extension::MAX_SOURCES.next_multiple_of(4);
-/// Key digits of one launch of `gadget_dot`: as many as there are bindings. The shader's `KEYS`.
-pub(super) const GADGET_KEYS: usize = 4;
+/// Key digits of one launch on every device. The `KEYS` of `keys_few.wgsl`.
+pub(super) const FEW_KEYS: usize = 3;
+/// Key digits of one launch on devices that bind enough. The `KEYS` of `keys_many.wgsl`.
+pub(super) const MANY_KEYS: usize = 9;
 /// Outputs of one thread in `combine`. The shader's `OUTPUTS`.
 pub(super) const COMBINE_OUTPUTS: u32 = 4;
 /// Target limbs of one thread where a conversion begins an NTT. The shader's `TARGETS`.
@@ -96,7 +98,17 @@ pub(super) enum Kernel {
         repeats: bool,
         scaled: bool,
     },
-    GadgetDot,
+    /// `many`: of up to [`MANY_KEYS`] digits; `turned`: with an automorphism at the end.
+    GadgetDot {
+        many: bool,
+        turned: bool,
+    },
+    /// Contiguous pass of the digits' forward NTTs with the product.
+    KeySwitch {
+        log_points: u32,
+        whole: bool,
+        turned: bool,
+    },
     Uniform,
     Combine,
     /// Contiguous pass of the forward NTT; `whole` if no other pass precedes.
@@ -129,7 +141,9 @@ pub(super) enum Kernel {
 pub(super) enum Family {
     Element,
     Automorphism,
-    Gadget,
+    GadgetFew,
+    GadgetMany,
+    KeySwitch,
     Uniform,
     Extend,
     Combine,
@@ -159,6 +173,9 @@ const NTT: &str = include_str!("../../../shaders/lib/ntt.wgsl");
 const ELEMENT: &str = include_str!("../../../shaders/element.wgsl");
 const AUTOMORPHISM: &str = include_str!("../../../shaders/automorphism.wgsl");
 const GADGET: &str = include_str!("../../../shaders/gadget.wgsl");
+const KEYS_FEW: &str = include_str!("../../../shaders/lib/keys_few.wgsl");
+const KEYS_MANY: &str = include_str!("../../../shaders/lib/keys_many.wgsl");
+const KEY_SWITCH: &str = include_str!("../../../shaders/key_switch.wgsl");
 const UNIFORM: &str = include_str!("../../../shaders/uniform.wgsl");
 const EXTEND: &str = include_str!("../../../shaders/extend.wgsl");
 const COMBINE: &str = include_str!("../../../shaders/combine.wgsl");
@@ -175,7 +192,9 @@ impl Family {
         };
         let own: &[&str] = match self {
             Self::Element => &[ELEMENT],
-            Self::Gadget => &[GADGET],
+            Self::GadgetFew => &[TURN, KEYS_FEW, GADGET],
+            Self::GadgetMany => &[TURN, KEYS_MANY, GADGET],
+            Self::KeySwitch => &[TURN, RADIX16, RADIX16_FORWARD, NTT, KEYS_MANY, KEY_SWITCH],
             Self::Uniform => &[UNIFORM],
             Self::Automorphism => &[TURN, AUTOMORPHISM],
             Self::Extend => &[EXTEND],
@@ -208,7 +227,11 @@ impl Kernel {
             let others = [Self::Automorphism { repeats }, Self::Extend { repeats, scaled: repeats }];
             elements.map(|element| Self::Element { element, repeats }).into_iter().chain(others)
         });
-        let plain = plain.chain([Self::GadgetDot, Self::Uniform, Self::Combine, Self::ConvertColumns, Self::Own]);
+        let flags = [(false, false), (false, true), (true, false), (true, true)];
+        let plain = plain.chain(flags.map(|(many, turned)| Self::GadgetDot { many, turned }));
+        let switches = (MIN_LOG_POINTS..=MAX_LOG_POINTS)
+            .flat_map(|log_points| flags.map(|(whole, turned)| Self::KeySwitch { log_points, whole, turned }));
+        let plain = plain.chain(switches).chain([Self::Uniform, Self::Combine, Self::ConvertColumns, Self::Own]);
         let columns = [4, 5].map(|stages| [Self::ForwardColumns { stages }, Self::InverseColumns { stages }]);
         let rows = (MIN_LOG_POINTS..=MAX_LOG_POINTS).flat_map(|log_points| {
             [false, true].map(|whole| {
@@ -238,7 +261,22 @@ impl Kernel {
         match self {
             Self::Element { element, repeats } => plain(element.label(), Family::Element, ELEMENT_THREADS, repeats),
             Self::Automorphism { repeats } => plain("automorphism", Family::Automorphism, ELEMENT_THREADS, repeats),
-            Self::GadgetDot => plain("gadget_dot", Family::Gadget, ELEMENT_THREADS, false),
+            Self::GadgetDot { many, turned } => {
+                let family = if many { Family::GadgetMany } else { Family::GadgetFew };
+                let mut spec = plain("gadget_dot", family, ELEMENT_THREADS, false);
+                spec.overrides.push(("TURN", f64::from(u8::from(turned))));
+                spec
+            }
+            Self::KeySwitch { log_points, whole, turned } => KernelSpec {
+                label: "key_switch",
+                family: Family::KeySwitch,
+                entry: "key_switch",
+                overrides: vec![
+                    ("LOG_POINTS", f64::from(log_points)),
+                    ("WHOLE", f64::from(u8::from(whole))),
+                    ("TURN", f64::from(u8::from(turned))),
+                ],
+            },
             Self::Uniform => plain("uniform_residues", Family::Uniform, UNIFORM_THREADS, false),
             Self::Extend { repeats, scaled } => {
                 let mut spec = plain("extend", Family::Extend, EXTEND_THREADS, repeats);

@@ -9,8 +9,15 @@ use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Data buffers that a kernel can bind: binding 2 and up.
-pub(super) const SLOTS: usize = 6;
+/// Data buffers that a kernel can bind where the device binds enough: binding 2 and up.
+pub(super) const SLOTS: usize = 14;
+/// Data buffers that a kernel can bind everywhere.
+pub(super) const LEAST_SLOTS: usize = 6;
+
+/// Data buffers that a kernel can bind on this device.
+pub(super) fn most_slots(limits: &wgpu::Limits) -> usize {
+    (limits.max_storage_buffers_per_shader_stage as usize).saturating_sub(2).min(SLOTS)
+}
 
 /// Bind groups kept before all are forgotten.
 const MOST_BIND_GROUPS: usize = 4096;
@@ -36,6 +43,7 @@ struct Dispatch {
 #[derive(Debug)]
 pub(super) struct Recorder {
     align: usize,
+    slots: usize,
     most_groups: u32,
     pool: Arc<Pool>,
     dispatches: Vec<Dispatch>,
@@ -48,6 +56,7 @@ impl Recorder {
     pub(super) fn new(limits: &wgpu::Limits, pool: &Arc<Pool>) -> Self {
         Self {
             align: RECORD_BYTES.next_multiple_of(limits.min_storage_buffer_offset_alignment as usize),
+            slots: most_slots(limits),
             most_groups: limits.max_compute_workgroups_per_dimension,
             pool: Arc::clone(pool),
             dispatches: Vec::new(),
@@ -59,7 +68,7 @@ impl Recorder {
 
     /// Launches a kernel over `grid`, in several parts along y and z if the device cannot do it at once.
     pub(super) fn launch(&mut self, kernel: Kernel, params: impl Record, slots: &[Slot], [x, y, z]: [u32; 3]) {
-        debug_assert!((1..=SLOTS).contains(&slots.len()));
+        debug_assert!((1..=self.slots).contains(&slots.len()));
         for (first_row, rows) in parts(y, self.most_groups) {
             for (first, count) in parts(z, self.most_groups) {
                 let mut params = params;
@@ -76,6 +85,11 @@ impl Recorder {
                 });
             }
         }
+    }
+
+    /// Whether kernels may bind [`SLOTS`] buffers.
+    pub(super) fn binds_many(&self) -> bool {
+        self.slots == SLOTS
     }
 
     /// Words for kernels that bind [`Slot::Words`]; returns the index of the first.
@@ -115,6 +129,7 @@ pub(super) struct Encoder {
     queue: wgpu::Queue,
     pool: Arc<Pool>,
     product: WideProduct,
+    slots: usize,
     bindings: wgpu::BindGroupLayout,
     layout: wgpu::PipelineLayout,
     modules: HashMap<Family, wgpu::ShaderModule>,
@@ -141,7 +156,8 @@ impl Encoder {
             },
             count: None,
         };
-        let entries: Vec<_> = (0..8).map(entry).collect();
+        let slots = most_slots(&device.limits());
+        let entries: Vec<_> = (0u32..).take(2 + slots).map(entry).collect();
         let bindings =
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -159,6 +175,7 @@ impl Encoder {
             queue,
             pool,
             product,
+            slots,
             bindings,
             layout,
             modules: HashMap::new(),
@@ -258,7 +275,7 @@ impl Encoder {
             offset: 0,
             size: wgpu::BufferSize::new(RECORD_BYTES as u64),
         };
-        let data = (0..SLOTS).map(|i| self.block(slots.get(i).unwrap_or(&slots[0])).gpu.as_entire_binding());
+        let data = (0..self.slots).map(|i| self.block(slots.get(i).unwrap_or(&slots[0])).gpu.as_entire_binding());
         let resources =
             [wgpu::BindingResource::Buffer(params), self.tables.gpu.as_entire_binding()].into_iter().chain(data);
         let entries: Vec<_> =

@@ -1,5 +1,6 @@
 //! Choice of the adapter, and what is asked of it.
 
+use super::dispatch::{LEAST_SLOTS, most_slots};
 use super::failure::Failure;
 use super::{GpuBackend, catalog};
 use crate::device::backend::{Backend, Caps, DeviceKind};
@@ -95,7 +96,7 @@ fn limits(adapter: &wgpu::Limits) -> std::result::Result<wgpu::Limits, &'static 
         (adapter.max_compute_workgroup_storage_size >= tile, "16 KiB of workgroup memory"),
         (adapter.max_compute_invocations_per_workgroup >= threads, "workgroups of 256 threads"),
         (adapter.max_compute_workgroup_size_x >= threads, "workgroups of 256 threads"),
-        (adapter.max_storage_buffers_per_shader_stage >= 8, "8 storage buffers in a kernel"),
+        (most_slots(adapter) >= LEAST_SLOTS, "8 storage buffers in a kernel"),
         // Grids are split along y and z only.
         (adapter.max_compute_workgroups_per_dimension >= groups, "512 workgroups along x"),
     ] {
@@ -108,6 +109,7 @@ fn limits(adapter: &wgpu::Limits) -> std::result::Result<wgpu::Limits, &'static 
         max_storage_buffer_binding_size: adapter.max_storage_buffer_binding_size,
         min_storage_buffer_offset_alignment: adapter.min_storage_buffer_offset_alignment,
         max_compute_workgroups_per_dimension: adapter.max_compute_workgroups_per_dimension,
+        max_storage_buffers_per_shader_stage: adapter.max_storage_buffers_per_shader_stage,
         ..wgpu::Limits::default().or_worse_values_from(adapter)
     })
 }

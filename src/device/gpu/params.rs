@@ -1,6 +1,5 @@
 //! What a dispatch tells its kernel: one record of plain words, equal to the shader's `Params`.
 
-use super::catalog::GADGET_KEYS;
 use crate::device::buffer::View;
 use bytemuck::{Pod, Zeroable};
 
@@ -83,13 +82,14 @@ record!(ElementParams { z: first_poly, rows: [dst.row, a.row, b.row, scalars.row
     dst: Window, a: Window, b: Window, scalars: Window, log_n: u32, limbs: u32, first_poly: u32, batch: u32);
 record!(NttParams { z: first_poly, rows: [], tables: [records] },
     dst: Window, src: Window, minuend: Window, plus: Window, log_n: u32, element: u32, inverse: u32, records: u32,
-    digit_rows: u32, first_poly: u32, prime_roots: u32, upper: u32, middle: u32, lower: u32);
+    digit_rows: u32, first_poly: u32, prime_roots: u32, upper: u32, middle: u32, lower: u32, limbs: u32, batch: u32,
+    first_digit: u32, keys: u32, key_limbs: u32);
 record!(ExtendParams { z: first_poly, rows: [first_group], tables: [] },
     dst: Window, src: Window, own: Window, log_n: u32, digits: u32, batch: u32, targets: u32, first_poly: u32,
     first_group: u32);
-record!(GadgetParams { z: first_poly, rows: [dst.row, digits.row], tables: [limbs] },
-    dst: Window, digits: Window, key_limbs: [u32; GADGET_KEYS], log_n: u32, limbs: u32, first_poly: u32, batch: u32,
-    first_digit: u32, count: u32);
+record!(GadgetParams { z: first_poly, rows: [dst.row, digits.row, plus.row], tables: [limbs] },
+    dst: Window, digits: Window, plus: Window, log_n: u32, element: u32, inverse: u32, limbs: u32, first_poly: u32,
+    batch: u32, first_digit: u32, keys: u32, key_limbs: u32);
 record!(AutomorphismParams { z: first_poly, rows: [dst.row, src.row], tables: [] },
     dst: Window, src: Window, log_n: u32, first_poly: u32, element: u32);
 record!(UniformParams { z: first_poly, rows: [dst.row, first_limb], tables: [limbs] },

@@ -15,8 +15,10 @@ const MOST_RECORDS: usize = 1 << 22;
 pub(super) enum Table {
     /// `Limb` of every limb.
     Limbs(Basis),
-    /// `Limb` of every limb, with its key row.
-    KeyRows(Basis, Basis),
+    /// `Limb` of every limb, with its key row, and for so many first limbs the product of the other limbs' primes.
+    KeyRows(Basis, Basis, u32),
+    /// Rows of a key switch: every limb, with the digit that contains it.
+    KeySwitch(Basis, Arc<[Digit]>),
     /// Rows of a forward NTT: every limb.
     Forward(Basis),
     /// Rows of an inverse NTT: every limb.
@@ -84,12 +86,24 @@ impl Tables {
     fn make(&mut self, ring: &RingTables, table: &Table) -> u32 {
         match table {
             Table::Limbs(basis) => {
-                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0));
+                let records = moduli(ring, basis).flat_map(|m| limb_record(m, 0, 0));
                 self.push(records)
             }
-            Table::KeyRows(basis, rows) => {
-                let records = moduli(ring, basis).zip(rows.primes()).flat_map(|(m, &row)| limb_record(m, row));
+            Table::KeyRows(basis, rows, plus) => {
+                let others: Vec<u32> = moduli(ring, basis).skip(*plus as usize).map(Modulus::get).collect();
+                let records = moduli(ring, basis).zip(rows.primes()).zip(0..).flat_map(|((m, &row), l)| {
+                    let product = || others.iter().fold(1, |product, q| m.mul(product, q % m.get()));
+                    limb_record(m, row, if l < *plus { product() } else { 0 })
+                });
                 self.push(records)
+            }
+            Table::KeySwitch(basis, digits) => {
+                let owner = |l| digits.iter().position(|d| (d.first..d.first + d.limbs).contains(&l));
+                let rows = basis.primes().iter().zip(0..).flat_map(|(&p, l)| {
+                    let digit = owner(l).map_or(ABSENT, |d| u32::try_from(d).expect("at most one digit a limb"));
+                    [[ring.primes()[p as usize].q(), p, l, 0], [digit, 0, 0, 0]]
+                });
+                self.push(rows)
             }
             Table::Forward(basis) => {
                 let records = basis.primes().iter().zip(0..).flat_map(|(&p, l)| forward_record(ring, p, l, 0, 0));
@@ -181,7 +195,7 @@ impl Tables {
                 .push([std::array::from_fn(|t| limbs.get(t).copied().unwrap_or(ABSENT)), std::array::from_fn(prime)]);
             self.push((0..GROUP_TARGETS as usize).flat_map(|t| {
                 let m = ring.primes()[prime(t) as usize].modulus();
-                limb_record(m, m.neg(e.product[limb(t) as usize]))
+                limb_record(m, m.neg(e.product[limb(t) as usize]), 0)
             }));
             self.push((0..count).map(|i| std::array::from_fn(|t| e.hat[limb(t) as usize * count + i])));
             [[at, from.limbs(), sources, first], [digit, 0, 0, 0]]
@@ -200,7 +214,7 @@ impl Tables {
                 quad[..some.len()].copy_from_slice(some);
                 quad
             });
-            limb_record(m, m.neg(e.product[j])).into_iter().chain(hats).collect::<Vec<_>>()
+            limb_record(m, m.neg(e.product[j]), 0).into_iter().chain(hats).collect::<Vec<_>>()
         }));
         at
     }
@@ -222,13 +236,13 @@ fn moduli(ring: &RingTables, basis: &Basis) -> impl Iterator<Item = Modulus> {
 }
 
 /// Mirror of `Limb` in `shaders/lib/mod_u32.wgsl`.
-fn limb_record(m: Modulus, aux: u32) -> [[u32; 4]; 2] {
+fn limb_record(m: Modulus, aux: u32, factor: u32) -> [[u32; 4]; 2] {
     let q = m.get();
     let bits = 32 - q.leading_zeros();
     let barrett = u32::try_from((1u64 << (bits + 31)) / u64::from(q)).expect("2^(bits - 1) < q");
     let radix = m.reduce(1 << 32);
     let one_shoup = u32::try_from((1u64 << 32) / u64::from(q)).expect("1 < q");
-    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux, 0]]
+    [[q, barrett, bits - 2, radix], [m.shoup(radix), one_shoup, aux, factor]]
 }
 
 /// A row of a forward NTT's grid, see `shaders/lib/ntt.wgsl`.

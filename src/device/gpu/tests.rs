@@ -1,8 +1,10 @@
 //! Kernels without a GPU: every composition parses and validates, and records have the layout that Rust writes. With one:
 //! failures, and what the public interface does not reach.
 
-use super::catalog::{COMBINE_OUTPUTS, Element, GADGET_KEYS, Kernel, RowsEnd, WideProduct};
-use super::dispatch::SLOTS;
+use super::catalog::{
+    ABSENT, COMBINE_OUTPUTS, Element, FEW_KEYS, GROUP_TARGETS, Kernel, MANY_KEYS, RowsEnd, WideProduct,
+};
+use super::dispatch::{LEAST_SLOTS, SLOTS};
 use super::memory::Pool;
 use super::params::{
     AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, UniformParams, Window,
@@ -67,7 +69,9 @@ fn records_have_the_layout_of_the_shaders() {
         (inverse, NttParams::layout()),
         (Kernel::Extend { repeats: false, scaled: false }, ExtendParams::layout()),
         (Kernel::Automorphism { repeats: false }, AutomorphismParams::layout()),
-        (Kernel::GadgetDot, GadgetParams::layout()),
+        (Kernel::GadgetDot { many: false, turned: false }, GadgetParams::layout()),
+        (Kernel::KeySwitch { log_points: 12, whole: true, turned: false }, NttParams::layout()),
+        (Kernel::ConvertColumns, NttParams::layout()),
         (Kernel::Uniform, UniformParams::layout()),
         (Kernel::Combine, CombineParams::layout()),
     ] {
@@ -82,16 +86,21 @@ fn records_have_the_layout_of_the_shaders() {
 
 #[test]
 fn numbers_that_shaders_fix_are_those_of_rust() {
-    for (kernel, name, expected) in
-        [(Kernel::GadgetDot, "KEYS", GADGET_KEYS), (Kernel::Combine, "OUTPUTS", COMBINE_OUTPUTS as usize)]
-    {
+    let gadget = |many| Kernel::GadgetDot { many, turned: false };
+    for (kernel, name, expected) in [
+        (gadget(false), "KEYS", FEW_KEYS),
+        (gadget(true), "KEYS", MANY_KEYS),
+        (Kernel::Combine, "OUTPUTS", COMBINE_OUTPUTS as usize),
+        (Kernel::ConvertColumns, "TARGETS", GROUP_TARGETS as usize),
+        (Kernel::ConvertColumns, "ABSENT", ABSENT as usize),
+    ] {
         let module = module(kernel, WideProduct::Portable);
         let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).unwrap();
         let value = &module.global_expressions[constant.init];
         let naga::Expression::Literal(naga::Literal::U32(value)) = value else { panic!("{name} is {value:?}") };
         assert_eq!(*value as usize, expected, "{name}");
     }
-    assert_eq!(SLOTS, 2 + GADGET_KEYS);
+    assert_eq!((LEAST_SLOTS, SLOTS), (3 + FEW_KEYS, 5 + MANY_KEYS));
 }
 
 #[test]
@@ -100,7 +109,9 @@ fn kernels_stay_within_the_limits_every_device_has() {
         let module = module(kernel, WideProduct::Portable);
         let bound: std::collections::HashSet<u32> =
             module.global_variables.iter().filter_map(|(_, v)| v.binding.map(|b| b.binding)).collect();
-        assert!(bound.iter().all(|&binding| binding < 8), "{kernel:?}");
+        let many = matches!(kernel, Kernel::KeySwitch { .. } | Kernel::GadgetDot { many: true, .. });
+        let slots = if many { SLOTS } else { LEAST_SLOTS };
+        assert!(bound.iter().all(|&binding| (binding as usize) < 2 + slots), "{kernel:?}");
     }
 }
 
@@ -203,6 +214,15 @@ fn grids_larger_than_the_device_allows_are_split() {
     // Along x conversions take four workgroups. Both other directions are longer, in conversions too.
     gpu.limits.max_compute_workgroups_per_dimension = 4;
     let tables = tables(4 * super::catalog::EXTEND_TARGETS + 3);
+    let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
+    assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
+}
+
+#[test]
+fn eight_bindings_are_enough() {
+    let Some(mut gpu) = backend() else { return };
+    gpu.limits.max_storage_buffers_per_shader_stage = 8;
+    let tables = tables(6);
     let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
     assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
 }

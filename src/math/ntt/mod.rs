@@ -8,17 +8,14 @@
 //! Harvey, Faster arithmetic for number-theoretic transforms, arXiv 1205.2926; Longa and Naehrig, ePrint 2016/504, for the order
 //! without a separate twist.
 
-mod lanes;
-mod portable;
 mod root;
 mod stages;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+use super::lanes::{Lanes, Portable, Root};
 use super::modulus::Modulus;
 use crate::units::LogN;
-use lanes::{Lanes, Root};
-use portable::Portable;
 use pulp::{Arch, NullaryFnOnce};
 use stages::{Field, Roots};
 
@@ -37,9 +34,9 @@ pub(super) struct Transform {
 
 enum Tables {
     #[cfg(target_arch = "x86_64")]
-    Avx512(pulp::x86::V4, Both<x86::Avx512>),
+    Avx512(pulp::x86::V4, Both<Avx512>),
     #[cfg(target_arch = "x86_64")]
-    Avx2(pulp::x86::V3, Both<x86::Avx2>),
+    Avx2(pulp::x86::V3, Both<Avx2>),
     Portable(Both<Portable>),
 }
 
@@ -71,9 +68,9 @@ impl Transform {
         let q = self.modulus.get();
         match &self.tables {
             #[cfg(target_arch = "x86_64")]
-            Tables::Avx512(simd, both) => simd.vectorize(Forward(x86::Avx512::new(*simd), q, both, words)),
+            Tables::Avx512(simd, both) => simd.vectorize(Forward(Avx512::new(*simd), q, both, words)),
             #[cfg(target_arch = "x86_64")]
-            Tables::Avx2(simd, both) => simd.vectorize(Forward(x86::Avx2(*simd), q, both, words)),
+            Tables::Avx2(simd, both) => simd.vectorize(Forward(Avx2::new(*simd), q, both, words)),
             Tables::Portable(both) => Forward(Portable, q, both, words).call(),
         }
     }
@@ -86,9 +83,9 @@ impl Transform {
         let ends = [scale, self.modulus.mul(scale, self.last)].map(|value| root(self.modulus, value));
         match &self.tables {
             #[cfg(target_arch = "x86_64")]
-            Tables::Avx512(simd, both) => simd.vectorize(Inverse(x86::Avx512::new(*simd), q, both, words, ends)),
+            Tables::Avx512(simd, both) => simd.vectorize(Inverse(Avx512::new(*simd), q, both, words, ends)),
             #[cfg(target_arch = "x86_64")]
-            Tables::Avx2(simd, both) => simd.vectorize(Inverse(x86::Avx2(*simd), q, both, words, ends)),
+            Tables::Avx2(simd, both) => simd.vectorize(Inverse(Avx2::new(*simd), q, both, words, ends)),
             Tables::Portable(both) => Inverse(Portable, q, both, words, ends).call(),
         }
     }

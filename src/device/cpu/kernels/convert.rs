@@ -3,13 +3,12 @@
 //! Each runs in two parallel sweeps: the first turns every source polynomial into the words `y_i` and the wrap count `v` of
 //! [`crate::math::Extension`], the second makes every target row from them while it is in cache, its NTT included.
 
-use super::transform::permute;
 use super::{CpuRing, Source, grain, memory, rows_mut};
 use crate::device::buffer::View;
 use crate::device::cpu::memory::{Memory, Pool, Reading};
 use crate::device::program::{Basis, Digit};
 use crate::error::{Error, Result};
-use crate::math::{Extension, rows};
+use crate::math::{Extension, pairs, rows};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -26,21 +25,19 @@ pub(super) fn basis_extend(
     let n = ring.tables.log_n().degree();
     let group = (from.primes().len() + 1) * n;
     let scratch = scratch(pool, src.polys as usize * group)?;
-    prepare(ring, &mut scratch.write(), &extension, from.primes(), |poly, i, y| {
+    prepare(&mut scratch.write(), &extension, n, |poly, i, y, w| {
+        let prime = &ring.tables.primes()[from.primes()[i] as usize];
         y.copy_from_slice(source.other(poly, i));
+        rows::scale(prime.reducer(), y, w, prime.modulus().shoup(w));
     });
     let groups = scratch.read();
     let mut words = memory::of(&dst.buffer)?.write();
     let limbs = dst.limbs as usize;
     rows_mut(&mut words, dst).into_par_iter().with_min_len(grain(n)).enumerate().for_each(|(k, out)| {
         let poly = k / limbs % src.polys as usize;
-        rows::convert(
-            ring.reducer(to.primes()[k % limbs]),
-            out,
-            &extension,
-            k % limbs,
-            &groups[poly * group..][..group],
-        );
+        let r = ring.reducer(to.primes()[k % limbs]);
+        pairs::convert(r, out, &extension, k % limbs, &groups[poly * group..][..group]);
+        rows::reduce(r, out);
     });
     Ok(())
 }
@@ -80,11 +77,10 @@ impl<'a> Groups<'a> {
             rest = tail;
         }
         parts.into_par_iter().zip(digits).zip(&extensions).for_each(|((part, digit), extension)| {
-            let from = basis.slice(digit.first, digit.limbs);
-            prepare(ring, part, extension, from.primes(), |poly, i, y| {
+            prepare(part, extension, n, |poly, i, y, w| {
                 let limb = digit.first as usize + i;
                 y.copy_from_slice(source.other(poly, limb));
-                ring.tables.primes()[basis.primes()[limb] as usize].inverse(y);
+                ring.tables.primes()[basis.primes()[limb] as usize].inverse_scaled(y, w);
             });
         });
         drop(all);
@@ -108,7 +104,7 @@ impl<'a> Groups<'a> {
         debug_assert!(poly < self.batch && !self.owns(digit, limb));
         let group = &words[self.starts[digit] + poly * size..][..size];
         let prime = self.basis.primes()[limb];
-        rows::convert(self.ring.reducer(prime), out, &self.extensions[digit], limb, group);
+        pairs::convert(self.ring.reducer(prime), out, &self.extensions[digit], limb, group);
         self.ring.tables.primes()[prime as usize].forward(out);
     }
 }
@@ -151,32 +147,34 @@ pub(super) fn mod_down(
     let n = ring.tables.log_n().degree();
     let group = (dropped.primes().len() + 1) * n;
     let scratch = scratch(pool, dst.polys as usize * group)?;
-    prepare(ring, &mut scratch.write(), &extension, dropped.primes(), |poly, i, y| {
+    prepare(&mut scratch.write(), &extension, n, |poly, i, y, w| {
         y.copy_from_slice(source.other(poly, kept.primes().len() + i));
-        ring.tables.primes()[dropped.primes()[i] as usize].inverse(y);
+        ring.tables.primes()[dropped.primes()[i] as usize].inverse_scaled(y, w);
     });
     let groups = scratch.read();
-    let permutation = ring.moved(element);
+    let permutation = ring.permutation(element);
     let mut words = memory::of(&dst.buffer)?.write();
     let limbs = dst.limbs as usize;
     let divide = |poly: usize, limb: usize, out: &mut [u32]| {
         let prime = &ring.tables.primes()[kept.primes()[limb] as usize];
         let r = ring.reducer(kept.primes()[limb]);
-        rows::convert(r, out, &extension, limb, &groups[poly * group..][..group]);
+        pairs::convert(r, out, &extension, limb, &groups[poly * group..][..group]);
         prime.forward(out);
         let w = extension.product_inverse[limb];
         let quotient = prime.modulus().shoup(w);
-        rows::sub_from_scale(r, out, source.other(poly, limb), w, quotient);
-        if let Some(summand) = summand.as_ref().filter(|_| plus.is_some_and(|plus| poly < plus.polys as usize)) {
-            rows::add(r, out, None, Some(summand.other(poly, limb)));
-        }
+        let added = plus.is_some_and(|plus| poly < plus.polys as usize);
+        let plus = summand.as_ref().filter(|_| added).map(|summand| summand.other(poly, limb));
+        pairs::divide(r, out, source.other(poly, limb), plus, w, quotient);
     };
-    rows_mut(&mut words, dst).into_par_iter().enumerate().for_each_init(Vec::new, |row, (k, out)| {
+    rows_mut(&mut words, dst).into_par_iter().enumerate().for_each(|(k, out)| {
         let (poly, limb) = (k / limbs, k % limbs);
-        let Some(permutation) = &permutation else { return divide(poly, limb, out) };
-        row.resize(n, 0);
-        divide(poly, limb, row);
-        permute(out, row, permutation);
+        match &permutation {
+            None => divide(poly, limb, out),
+            Some(permutation) => memory::with_scratch(n, |row| {
+                divide(poly, limb, row);
+                permutation.apply(out, row);
+            }),
+        }
     });
     Ok(())
 }
@@ -185,26 +183,12 @@ fn scratch(pool: &Arc<Pool>, words: usize) -> Result<Memory> {
     Memory::new(words, pool).ok_or(Error::OutOfMemory { device: "CPU".into(), bytes: 4 * words as u64 })
 }
 
-/// Fills groups `[y_0, ..., y_(s-1), v]`, one a polynomial, from residues that `load(poly, i, y)` brings.
-fn prepare(
-    ring: &CpuRing,
-    groups: &mut [u32],
-    extension: &Extension,
-    from: &[u32],
-    load: impl Fn(usize, usize, &mut [u32]) + Sync,
-) {
-    let n = ring.tables.log_n().degree();
-    let sources = from.len();
+/// Fills groups `[y_0, ..., y_(s-1), v]`, one a polynomial, from residues: `load(poly, i, y, w)` brings `w` times them.
+fn prepare(groups: &mut [u32], extension: &Extension, n: usize, load: impl Fn(usize, usize, &mut [u32], u32) + Sync) {
+    let sources = extension.hat_inverse.len();
     groups.par_chunks_exact_mut((sources + 1) * n).enumerate().for_each(|(poly, group)| {
         let (ys, v) = group.split_at_mut(sources * n);
-        ys.par_chunks_exact_mut(n).enumerate().for_each(|(i, y)| {
-            load(poly, i, y);
-            let (r, w) = (ring.reducer(from[i]), extension.hat_inverse[i]);
-            if w != 1 {
-                let quotient = ring.tables.primes()[from[i] as usize].modulus().shoup(w);
-                rows::scale(r, y, w, quotient);
-            }
-        });
+        ys.par_chunks_exact_mut(n).enumerate().for_each(|(i, y)| load(poly, i, y, extension.hat_inverse[i]));
         rows::wraps(v, ys, extension);
     });
 }

@@ -5,6 +5,7 @@ use crate::device::buffer::View;
 use crate::device::program::Basis;
 use crate::error::Result;
 use crate::math::Reducer;
+use crate::math::pairs;
 use crate::math::rows::{self, Operand};
 use rayon::prelude::*;
 
@@ -60,18 +61,22 @@ pub(super) fn mul_scalar_add(ring: &CpuRing, (dst, a): (&View, &View), scalars: 
 /// `(a0 b0, a0 b1 + a1 b0, a1 b1)`.
 pub(super) fn tensor(ring: &CpuRing, (dst, a, b): (&View, &View, &View), basis: &Basis) -> Result<()> {
     let (first, second) = (Source::new(dst, a)?, Source::new(dst, b)?);
+    let square = a.is_same(b);
     let mut to = memory::of(&dst.buffer)?.write();
     let (limbs, batch) = (dst.limbs as usize, dst.polys as usize / 3);
     let min = grain(1 << dst.buffer.shape().log_n);
-    rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        let (component, poly, limb) = (k / limbs / batch, k / limbs % batch, k % limbs);
+    let mut low = rows_mut(&mut to, dst);
+    let mut middle = low.split_off(batch * limbs);
+    let high = middle.split_off(batch * limbs);
+    let rows: Vec<_> = low.into_iter().zip(middle).zip(high).collect();
+    rows.into_par_iter().with_min_len(min).enumerate().for_each(|(k, ((low, middle), high))| {
+        let (poly, limb) = (k / limbs, k % limbs);
         let r = ring.reducer(basis.primes()[limb]);
-        let a = |c: usize| first.other(c * batch + poly, limb);
-        let b = |c: usize| second.other(c * batch + poly, limb);
-        match component {
-            0 => rows::mul(r, out, Some(a(0)), Some(b(0))),
-            1 => rows::cross(r, out, a(0), b(1), a(1), b(0)),
-            _ => rows::mul(r, out, Some(a(1)), Some(b(1))),
+        let (out, a) = ([low, middle, high], [0, 1].map(|c| first.other(c * batch + poly, limb)));
+        if square {
+            pairs::square(r, out, a);
+        } else {
+            pairs::tensor(r, out, a, [0, 1].map(|c| second.other(c * batch + poly, limb)));
         }
     });
     Ok(())

@@ -1,13 +1,12 @@
 //! The inner product of a key switch.
 
 use super::convert::Groups;
-use super::transform::permute;
 use super::{CpuRing, Source, memory, row, rows_mut};
 use crate::device::buffer::{Buffer, View};
 use crate::device::cpu::memory::Pool;
 use crate::device::program::{Basis, Digit};
 use crate::error::Result;
-use crate::math::rows::{self, PRODUCTS, TILE};
+use crate::math::pairs::{self, PRODUCTS, Term};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -31,88 +30,78 @@ enum Digits<'a> {
 }
 
 impl Digits<'_> {
-    /// Makes the rows of one limb, as far as they are not in memory.
-    fn make(&self, poly: usize, limb: usize, rows: &mut [u32], n: usize) {
-        if let Self::Made(_, groups, words) = self {
-            for (digit, row) in rows.chunks_exact_mut(n).enumerate().filter(|(digit, _)| !groups.owns(*digit, limb)) {
-                groups.row(words, (digit, poly, limb), row);
-            }
-        }
-    }
-
-    fn row<'r>(
-        &'r self,
-        digit: usize,
-        (poly, batch, limb): (usize, usize, usize),
-        rows: &'r [u32],
-        n: usize,
-    ) -> &'r [u32] {
+    /// Row of one limb of a digit, made in `memory` if it is not anywhere.
+    fn row<'r>(&'r self, digit: usize, (poly, batch, limb): (usize, usize, usize), memory: &'r mut [u32]) -> &'r [u32] {
         match self {
             Self::Stored(source) => source.other(digit * batch + poly, limb),
             Self::Made(source, groups, _) if groups.owns(digit, limb) => source.other(poly, limb),
-            Self::Made(..) => &rows[digit * n..][..n],
+            Self::Made(_, groups, words) => {
+                groups.row(words, (digit, poly, limb), memory);
+                memory
+            }
         }
     }
 }
 
+/// Words of made rows that a thread keeps before it sums them up: they stay in a core's own cache.
+const MADE_WORDS: usize = 1 << 18;
+
 impl Product<'_> {
     fn run(&self, ring: &CpuRing, digits: &Digits<'_>) -> Result<()> {
         let Self { dst, key, key_rows, basis, plus, element } = *self;
-        let mut keys = Vec::with_capacity(key.len());
-        for buffer in key {
-            keys.push((buffer.view(), memory::of(buffer)?.read()));
-        }
-        let (limbs, batch) = (dst.limbs as usize, dst.polys as usize / 2);
+        let keys = key.iter().map(|buffer| Ok((buffer.view(), memory::of(buffer)?.read())));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let (n, limbs, batch) = (ring.tables.log_n().degree(), dst.limbs as usize, dst.polys as usize / 2);
         let summand = plus.map(|plus| Source::new(dst, plus)).transpose()?;
-        let added = plus.map_or((0, 0), |plus| (plus.polys as usize, plus.limbs as usize));
-        let plus_basis = basis.slice(0, plus.map_or(0, |plus| plus.limbs));
-        let others = basis.slice(plus_basis.limbs(), basis.limbs() - plus_basis.limbs());
-        let factors = ring.tables.extension(others.primes(), plus_basis.primes());
-        let permutation = ring.moved(element);
+        let (plus_polys, plus_limbs) = plus.map_or((0, 0), |plus| (plus.polys as usize, plus.limbs));
+        let others = basis.slice(plus_limbs, basis.limbs() - plus_limbs);
+        let factors = ring.tables.extension(others.primes(), basis.slice(0, plus_limbs).primes());
+        // Digits at a time: as many as a sum takes beside what it starts from, and fewer where their rows are made and long.
+        let group = match digits {
+            Digits::Stored(_) => PRODUCTS - 1,
+            Digits::Made(..) => (MADE_WORDS / n).clamp(1, PRODUCTS - 1),
+        };
+        let made = if matches!(digits, Digits::Made(..)) { group.min(key.len()) * n } else { 0 };
+        // Fills a row with what its sum starts from, and tells the factor.
+        let start = |poly: usize, limb: usize, out: &mut [u32]| match &summand {
+            Some(summand) if poly < plus_polys && limb < plus_limbs as usize => {
+                out.copy_from_slice(summand.other(poly, limb));
+                factors.product[limb]
+            }
+            _ => 0,
+        };
+        let sum = |(poly, limb): (usize, usize), memory: &mut [u32], out0: &mut [u32], out1: &mut [u32]| {
+            let r = ring.reducer(basis.primes()[limb]);
+            let key_limb = key_rows.primes()[limb] as usize;
+            let mut factors = [start(poly, limb, out0), start(batch + poly, limb, out1)];
+            for (first, keys) in (0..).step_by(group).zip(keys.chunks(group)) {
+                let mut rows = memory.chunks_exact_mut(n);
+                let mut terms: [Term<'_>; PRODUCTS - 1] = [[&[]; 3]; PRODUCTS - 1];
+                for ((digit, (view, words)), term) in (first..).zip(keys).zip(&mut terms) {
+                    let x = digits.row(digit, (poly, batch, limb), rows.next().unwrap_or_default());
+                    *term = [x, row(words, view, 0, key_limb), row(words, view, 1, key_limb)];
+                }
+                pairs::dot(r, out0, out1, factors, &terms[..keys.len()]);
+                factors = [1, 1];
+            }
+        };
+        let permutation = ring.permutation(element);
         let mut words = memory::of(&dst.buffer)?.write();
         let mut first = rows_mut(&mut words, dst);
         let second = first.split_off(batch * limbs);
-        let pairs: Vec<_> = first.into_iter().zip(second).collect();
-        let n = ring.tables.log_n().degree();
-        let made_words = if matches!(digits, Digits::Made(..)) { key.len() * n } else { 0 };
-        let inner = |poly: usize, limb: usize, made: &[u32], (out0, out1): (&mut [u32], &mut [u32])| {
-            let r = ring.reducer(basis.primes()[limb]);
-            let key_limb = key_rows.primes()[limb] as usize;
-            let (mut sum0, mut sum1) = ([0u64; TILE], [0u64; TILE]);
-            let start = |sum: &mut [u64], poly: usize, span: std::ops::Range<usize>| {
-                sum.fill(0);
-                if let Some(summand) = summand.as_ref().filter(|_| poly < added.0 && limb < added.1) {
-                    rows::accumulate_scaled(sum, &summand.other(poly, limb)[span], factors.product[limb]);
-                }
-            };
-            for (tile, (out0, out1)) in out0.chunks_mut(TILE).zip(out1.chunks_mut(TILE)).enumerate() {
-                let span = tile * TILE..tile * TILE + out0.len();
-                start(&mut sum0, poly, span.clone());
-                start(&mut sum1, batch + poly, span.clone());
-                for (d, (view, words)) in keys.iter().enumerate() {
-                    let digit = &digits.row(d, (poly, batch, limb), made, n)[span.clone()];
-                    let part = |c: usize| &row(words, view, c, key_limb)[span.clone()];
-                    rows::accumulate_pair(&mut sum0, &mut sum1, digit, part(0), part(1));
-                    if (d + 2) % (PRODUCTS - 1) == 0 {
-                        rows::fold(r, &mut sum0);
-                        rows::fold(r, &mut sum1);
-                    }
-                }
-                rows::finish(r, out0, &sum0);
-                rows::finish(r, out1, &sum1);
+        let rows: Vec<_> = first.into_iter().zip(second).collect();
+        rows.into_par_iter().enumerate().for_each(|(k, (out0, out1))| {
+            let at = (k / limbs, k % limbs);
+            match &permutation {
+                None => memory::with_scratch(made, |memory| sum(at, memory, out0, out1)),
+                Some(permutation) => memory::with_scratch(made + 2 * n, |memory| {
+                    let (sums, memory) = memory.split_at_mut(2 * n);
+                    let (sum0, sum1) = sums.split_at_mut(n);
+                    sum(at, memory, sum0, sum1);
+                    permutation.apply(out0, sum0);
+                    permutation.apply(out1, sum1);
+                }),
             }
-        };
-        let memory = || (Vec::new(), Vec::new());
-        pairs.into_par_iter().enumerate().for_each_init(memory, |(made, sums), (k, (out0, out1))| {
-            let (poly, limb) = (k / limbs, k % limbs);
-            made.resize(made_words, 0);
-            digits.make(poly, limb, made, n);
-            let Some(permutation) = &permutation else { return inner(poly, limb, made, (out0, out1)) };
-            sums.resize(2 * n, 0);
-            let (sum0, sum1) = sums.split_at_mut(n);
-            inner(poly, limb, made, (sum0, sum1));
-            permute(out0, sum0, permutation);
-            permute(out1, sum1, permutation);
         });
         Ok(())
     }

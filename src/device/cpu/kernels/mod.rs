@@ -7,21 +7,23 @@ mod gadget;
 mod transform;
 mod uniform;
 
-use super::memory::{self, Pool};
+use super::memory::{self, Line, Pool};
 use crate::device::buffer::View;
 use crate::device::program::Op;
 use crate::error::Result;
 use crate::math::{Reducer, RingTables, rows};
 use crate::units::GaloisElement;
+use bytemuck::Zeroable;
 use gadget::Product;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use transform::Permutation;
 
 /// A ring's constants in the form that the kernels use.
 #[derive(Debug)]
 pub(in crate::device) struct CpuRing {
     tables: Arc<RingTables>,
-    permutations: Mutex<HashMap<GaloisElement, Arc<[u32]>>>,
+    permutations: Mutex<HashMap<GaloisElement, Arc<Permutation>>>,
 }
 
 impl CpuRing {
@@ -37,21 +39,14 @@ impl CpuRing {
         self.tables.primes()[prime as usize].reducer()
     }
 
-    /// [`Self::permutation`] unless it leaves every word where it is.
-    fn moved(&self, element: GaloisElement) -> Option<Arc<[u32]>> {
-        (element != GaloisElement::IDENTITY).then(|| self.permutation(element))
-    }
-
-    /// Source index of every word under the automorphism, made once an element.
-    fn permutation(&self, element: GaloisElement) -> Arc<[u32]> {
+    /// What an automorphism does to the words, made once an element; `None` where every word stays.
+    fn permutation(&self, element: GaloisElement) -> Option<Arc<Permutation>> {
+        if element == GaloisElement::IDENTITY {
+            return None;
+        }
         let mut known = self.permutations.lock().unwrap_or_else(PoisonError::into_inner);
-        let log_n = self.tables.log_n().get();
-        let make = || {
-            let reverse = |i: u32| i.reverse_bits() >> (32 - log_n);
-            let mask = (2u32 << log_n) - 1;
-            (0..1u32 << log_n).map(|i| reverse((element.get().wrapping_mul(2 * reverse(i) + 1) & mask) >> 1)).collect()
-        };
-        Arc::clone(known.entry(element).or_insert_with(make))
+        let make = || Arc::new(Permutation::new(element, self.tables.log_n()));
+        Some(Arc::clone(known.entry(element).or_insert_with(make)))
     }
 }
 
@@ -147,7 +142,7 @@ fn row<'a>(words: &'a [u32], view: &View, poly: usize, limb: usize) -> &'a [u32]
 enum Source<'a> {
     InPlace,
     Locked(View, memory::Reading<'a>),
-    Copied { rows: Vec<u32>, n: usize, polys: usize, limbs: usize },
+    Copied { lines: Vec<Line>, n: usize, polys: usize, limbs: usize },
 }
 
 impl<'a> Source<'a> {
@@ -161,8 +156,12 @@ impl<'a> Source<'a> {
             return Ok(Self::Locked(src.clone(), words));
         }
         let (polys, limbs) = (src.polys as usize, src.limbs as usize);
-        let rows = (0..polys * limbs).flat_map(|k| row(&words, src, k / limbs, k % limbs).iter().copied()).collect();
-        Ok(Self::Copied { rows, n: 1 << src.buffer.shape().log_n, polys, limbs })
+        let n = 1usize << src.buffer.shape().log_n;
+        let mut lines = vec![Line::zeroed(); (polys * limbs * n).div_ceil(16)];
+        for (k, copy) in bytemuck::cast_slice_mut(&mut lines).chunks_exact_mut(n).enumerate() {
+            copy.copy_from_slice(row(&words, src, k / limbs, k % limbs));
+        }
+        Ok(Self::Copied { lines, n, polys, limbs })
     }
 
     /// The row to read, or `None` where it is the row being written.
@@ -170,9 +169,9 @@ impl<'a> Source<'a> {
         match self {
             Self::InPlace => None,
             Self::Locked(view, words) => Some(row(words, view, poly, limb)),
-            Self::Copied { rows, n, polys, limbs } => {
+            Self::Copied { lines, n, polys, limbs } => {
                 let index = poly % polys * limbs + limb;
-                Some(&rows[index * n..(index + 1) * n])
+                Some(&bytemuck::cast_slice(lines)[index * n..(index + 1) * n])
             }
         }
     }

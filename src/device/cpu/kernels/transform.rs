@@ -3,24 +3,96 @@
 use super::{CpuRing, Source, grain, memory, rows_mut};
 use crate::device::buffer::View;
 use crate::error::Result;
-use crate::units::GaloisElement;
+use crate::units::{GaloisElement, LogN};
 use rayon::prelude::*;
 
-/// `out[i] = row[permutation[i]]`.
-pub(super) fn permute(out: &mut [u32], row: &[u32], permutation: &[u32]) {
-    for (out, &index) in out.iter_mut().zip(permutation) {
-        *out = row[index as usize];
+/// Words of a block: those of a vector.
+const BLOCK: usize = 16;
+
+/// Where the words of a row come from under `X -> X^g`.
+///
+/// Word `i` is the value at exponent `2 brv(i) + 1`. The lowest bits of `i`, which count within an aligned block, are the highest of
+/// the exponent. Multiplied by `g`, all exponents of a block share their low bits, so an aligned block is a permuted aligned block,
+/// and which of the 16 permutations depends on what the low bits carry over.
+#[derive(Debug)]
+pub(in crate::device::cpu) struct Permutation {
+    /// For each block, `16 s + c`: the block that its words are from, and which of the patterns they follow.
+    blocks: Vec<u32>,
+    /// For each carry, the source of every word.
+    patterns: [[u32; BLOCK]; BLOCK],
+}
+
+impl Permutation {
+    pub(super) fn new(element: GaloisElement, log_n: LogN) -> Self {
+        let (g, bits) = (element.get(), log_n.get() - BLOCK.ilog2());
+        let reverse = |i: u32, bits: u32| i.reverse_bits() >> (32 - bits);
+        let block = |i: u32| {
+            let exponent = g.wrapping_mul(2 * reverse(i, bits) + 1) & ((2 << log_n.get()) - 1);
+            let (carry, low) = (exponent >> (bits + 1), (exponent >> 1) & ((1 << bits) - 1));
+            reverse(low, bits) << BLOCK.ilog2() | carry
+        };
+        let source = |carry: u32, word: u32| reverse((carry + g * reverse(word, 4)) % 16, 4);
+        let pattern = |carry: usize| std::array::from_fn(|word| source(carry as u32, word as u32));
+        Self { blocks: (0..1u32 << bits).map(block).collect(), patterns: std::array::from_fn(pattern) }
+    }
+
+    /// `out(X) = row(X^g)`.
+    pub(super) fn apply(&self, out: &mut [u32], row: &[u32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let pulp::Arch::V4(simd) = pulp::Arch::new() {
+            simd.vectorize(Vectors { simd, permutation: self, out, row });
+            return;
+        }
+        let (row, _) = row.as_chunks::<BLOCK>();
+        for (out, block) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(&self.blocks) {
+            let (from, pattern) = self.source(row, *block);
+            *out = std::array::from_fn(|word| from[pattern[word] as usize % BLOCK]);
+        }
+    }
+
+    #[inline(always)]
+    fn source<'a>(&'a self, row: &'a [[u32; BLOCK]], block: u32) -> (&'a [u32; BLOCK], &'a [u32; BLOCK]) {
+        (&row[block as usize / BLOCK], &self.patterns[block as usize % BLOCK])
     }
 }
 
+/// [`Permutation::apply`] with a vector's permutation for each block.
+#[cfg(target_arch = "x86_64")]
+struct Vectors<'a> {
+    simd: pulp::x86::V4,
+    permutation: &'a Permutation,
+    out: &'a mut [u32],
+    row: &'a [u32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl pulp::NullaryFnOnce for Vectors<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { simd, permutation, out, row } = self;
+        let (row, _) = row.as_chunks::<BLOCK>();
+        for (out, block) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(&permutation.blocks) {
+            let (from, pattern) = permutation.source(row, *block);
+            *out = pulp::cast(simd.avx512f._mm512_permutexvar_epi32(pulp::cast(*pattern), pulp::cast(*from)));
+        }
+    }
+}
+
+/// `Automorphism`.
 pub(super) fn automorphism(ring: &CpuRing, dst: &View, src: &View, element: GaloisElement) -> Result<()> {
     let source = Source::new(dst, src)?;
     let permutation = ring.permutation(element);
     let mut to = memory::of(&dst.buffer)?.write();
     let limbs = dst.limbs as usize;
-    let min = grain(permutation.len());
+    let min = grain(1 << dst.buffer.shape().log_n);
     rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        permute(out, source.other(k / limbs, k % limbs), &permutation);
+        let row = source.other(k / limbs, k % limbs);
+        match &permutation {
+            Some(permutation) => permutation.apply(out, row),
+            None => out.copy_from_slice(row),
+        }
     });
     Ok(())
 }

@@ -29,25 +29,40 @@ pub(super) fn decompose(
     digits: &Arc<[Digit]>,
     basis: &Basis,
 ) -> Result<()> {
-    let batch = src.polys;
-    let scaled = scaled(to, src, digits, &basis.slice(0, src.limbs))?;
-    let foreign = foreign_rows(to, dst, (digits, basis), batch);
+    let foreign = begin_digits(to, (dst, src), digits, basis)?;
     if ntt::converts(to) {
         let table = to.table(Table::Own(basis.clone(), Arc::clone(digits)));
         let count = digits.iter().map(|digit| digit.limbs).sum();
         ntt::own(to, dst, src, Rows { table, count, ..foreign })?;
-        if foreign.count > 0 {
-            convert_digits(to, dst, &scaled, (digits, basis), foreign)?;
-            ntt::forward_rest(to, dst, foreign)?;
-        }
-        return Ok(());
     }
-    let table = to.table(Table::Digits(basis.clone(), Arc::clone(digits)));
-    extend(to, (dst, &scaled, src), table, batch, true)?;
     if foreign.count == 0 {
         return Ok(());
     }
-    ntt::forward_rows(to, dst, dst, foreign)
+    ntt::forward_rest(to, dst, foreign)
+}
+
+/// Cuts `src` into digits, whose foreign limbs are left before the contiguous pass of their transforms: these rows are returned.
+pub(super) fn begin_digits(
+    to: &mut Lowering<'_>,
+    (dst, src): (&View, &View),
+    digits: &Arc<[Digit]>,
+    basis: &Basis,
+) -> Result<Rows> {
+    let batch = src.polys;
+    let scaled = scaled(to, src, digits, &basis.slice(0, src.limbs))?;
+    let foreign = foreign_rows(to, dst, (digits, basis), batch);
+    if ntt::converts(to) {
+        if foreign.count > 0 {
+            convert_digits(to, dst, &scaled, (digits, basis), foreign)?;
+        }
+        return Ok(foreign);
+    }
+    let table = to.table(Table::Digits(basis.clone(), Arc::clone(digits)));
+    extend(to, (dst, &scaled, src), table, batch, true)?;
+    if foreign.count > 0 {
+        ntt::forward_begin(to, dst, foreign)?;
+    }
+    Ok(foreign)
 }
 
 /// The limbs that digits do not contain.
@@ -107,6 +122,7 @@ pub(super) fn mod_down(
     } else {
         let table = to.table(Table::Conversion(dropped.clone(), kept.clone()));
         extend(to, (&converted, &scaled, &scaled), table, dst.polys, true)?;
+        ntt::forward_begin(to, &converted, rows)?;
     }
     ntt::forward_division(to, (dst, &converted), rows, &src.limbs(0, kept.limbs())?, plus, element)
 }

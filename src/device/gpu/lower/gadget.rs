@@ -1,14 +1,19 @@
 //! Automorphisms and gadget products.
 
-use super::{Lowering, element};
+use super::ntt::Rows;
+use super::{Lowering, convert, ntt};
 use crate::device::buffer::{Buffer, View};
-use crate::device::gpu::catalog::{GADGET_KEYS, Kernel};
+use crate::device::gpu::catalog::{FEW_KEYS, Kernel, MANY_KEYS};
 use crate::device::gpu::dispatch::slot;
 use crate::device::gpu::params::{AutomorphismParams, GadgetParams, Window};
 use crate::device::gpu::tables::Table;
-use crate::device::program::Basis;
+use crate::device::program::{Basis, Digit};
 use crate::error::Result;
-use crate::units::GaloisElement;
+use crate::units::{GaloisElement, Shape};
+use std::sync::Arc;
+
+/// Bindings between those of `gadget_dot` and the keys of `keys_many.wgsl`.
+const KEYS_AFTER_GADGET: usize = 2;
 
 /// `Automorphism`.
 pub(super) fn automorphism(to: &mut Lowering<'_>, (dst, src): (&View, &View), element: GaloisElement) -> Result<()> {
@@ -20,58 +25,114 @@ pub(super) fn automorphism(to: &mut Lowering<'_>, (dst, src): (&View, &View), el
     Ok(())
 }
 
-/// What `make` writes, with `X^g` for `X`.
-pub(super) fn moved(
-    to: &mut Lowering<'_>,
-    dst: &View,
-    element: GaloisElement,
-    make: impl FnOnce(&mut Lowering<'_>, &View) -> Result<()>,
-) -> Result<()> {
-    if element == GaloisElement::IDENTITY {
-        return make(to, dst);
-    }
-    let made = to.recorder.scratch(dst.shape())?.view();
-    make(to, &made)?;
-    automorphism(to, (dst, &made), element)
+/// An inner product with key digits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product<'a> {
+    pub(super) dst: &'a View,
+    pub(super) key: &'a [Buffer],
+    pub(super) rows: &'a Basis,
+    pub(super) basis: &'a Basis,
+    pub(super) plus: Option<&'a View>,
+    pub(super) element: GaloisElement,
 }
 
-/// Adds `plus`, times the product of the primes of `basis` that it lacks, to the first polynomials and limbs of `dst`.
-pub(super) fn add_product(to: &mut Lowering<'_>, dst: &View, plus: Option<&View>, basis: &Basis) -> Result<()> {
-    let Some(plus) = plus else { return Ok(()) };
-    let window = dst.polys(0, plus.polys)?.limbs(0, plus.limbs)?;
-    let own = basis.slice(0, plus.limbs);
-    let others = basis.slice(plus.limbs, basis.limbs() - plus.limbs);
-    if others.limbs() == 0 {
-        return element::add_to(to, &window, plus, &own);
-    }
-    let factors = to.ring.tables().extension(others.primes(), own.primes());
-    element::mul_scalar_add(to, (&window, plus), &factors.product, &own)
+/// Key digits of one launch, and what it does beside: `dst = (Q plus + products)(X^element)`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyGroup<'a> {
+    pub(super) dst: &'a View,
+    pub(super) plus: Option<&'a View>,
+    pub(super) element: GaloisElement,
+    /// Table of limbs.
+    pub(super) limbs: u32,
+    pub(super) first_digit: u32,
+    /// All of one shape.
+    pub(super) keys: &'a [Buffer],
 }
 
-/// `GadgetDot`: groups of digits, each adding to what the one before left in `dst`.
-pub(super) fn gadget_dot(
+impl KeyGroup<'_> {
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.keys.len()).expect("at most MANY_KEYS")
+    }
+
+    /// Limbs of every key digit's buffer.
+    pub(super) fn key_limbs(&self) -> u32 {
+        self.keys.first().map_or(0, |key| key.shape().limbs)
+    }
+}
+
+/// Launches for at most `most` key digits each; all but the last leave their sums where the next begins.
+fn in_groups(
     to: &mut Lowering<'_>,
-    (dst, digits): (&View, &View),
-    (key, rows): (&[Buffer], &Basis),
-    basis: &Basis,
+    product: Product<'_>,
+    most: usize,
+    mut launch: impl FnMut(&mut Lowering<'_>, &KeyGroup<'_>) -> Result<()>,
 ) -> Result<()> {
-    let limbs = to.table(Table::KeyRows(basis.clone(), rows.clone()));
-    let batch = dst.polys / 2;
-    for (group, keys) in (0..).step_by(GADGET_KEYS).zip(key.chunks(GADGET_KEYS)) {
-        let params = GadgetParams {
-            dst: dst.into(),
-            digits: digits.into(),
-            key_limbs: std::array::from_fn(|i| keys.get(i).map_or(0, |key| key.shape().limbs)),
-            log_n: to.log_n(),
-            limbs,
-            first_poly: 0,
-            batch,
-            first_digit: group,
-            count: u32::try_from(keys.len()).expect("at most GADGET_KEYS"),
-        };
-        let operands = [&dst.buffer, &digits.buffer].into_iter().chain(keys);
-        let slots = operands.map(slot).collect::<Result<Vec<_>>>()?;
-        to.recorder.launch(Kernel::GadgetDot, params, &slots, [to.groups(), dst.limbs, batch]);
+    let Product { dst, key, rows, basis, plus, element } = product;
+    let groups: Vec<&[Buffer]> =
+        key.chunk_by(|a, b| a.shape().limbs == b.shape().limbs).flat_map(|some| some.chunks(most)).collect();
+    let between = if groups.len() < 2 || element == GaloisElement::IDENTITY {
+        dst.clone()
+    } else {
+        to.recorder.scratch(dst.shape())?.view()
+    };
+    let mut first_digit = 0;
+    for (index, keys) in groups.iter().enumerate() {
+        let plus = if index == 0 { plus } else { Some(&between) };
+        let limbs = to.table(Table::KeyRows(basis.clone(), rows.clone(), plus.map_or(0, |plus| plus.limbs)));
+        let last = index + 1 == groups.len();
+        let (dst, element) = if last { (dst, element) } else { (&between, GaloisElement::IDENTITY) };
+        let group = KeyGroup { dst, plus, element, limbs, first_digit, keys };
+        launch(to, &group)?;
+        first_digit += group.count();
     }
     Ok(())
+}
+
+/// `GadgetDot`.
+pub(super) fn gadget_dot(to: &mut Lowering<'_>, product: Product<'_>, digits: &View) -> Result<()> {
+    let many = to.recorder.binds_many();
+    in_groups(to, product, if many { MANY_KEYS } else { FEW_KEYS }, |to, group| {
+        let batch = group.dst.polys / 2;
+        let params = GadgetParams {
+            dst: group.dst.into(),
+            digits: digits.into(),
+            plus: group.plus.map_or(Window::NONE, Window::from),
+            log_n: to.log_n(),
+            element: group.element.get(),
+            inverse: group.element.inverse(to.ring.tables().log_n()).get(),
+            limbs: group.limbs,
+            first_poly: 0,
+            batch,
+            first_digit: group.first_digit,
+            keys: group.count(),
+            key_limbs: group.key_limbs(),
+        };
+        let mut slots =
+            vec![slot(&group.dst.buffer)?, slot(&digits.buffer)?, slot(&group.plus.unwrap_or(digits).buffer)?];
+        if many {
+            // The keys' bindings begin where those of `key_switch` do.
+            slots.extend_from_within(..KEYS_AFTER_GADGET);
+        }
+        for key in group.keys {
+            slots.push(slot(key)?);
+        }
+        let kernel = Kernel::GadgetDot { many, turned: group.element != GaloisElement::IDENTITY };
+        to.recorder.launch(kernel, params, &slots, [to.groups(), group.dst.limbs, batch]);
+        Ok(())
+    })
+}
+
+/// `KeySwitch`: where enough can be bound, the product is part of the digits' transforms.
+pub(super) fn key_switch(to: &mut Lowering<'_>, product: Product<'_>, src: &View, digits: &Arc<[Digit]>) -> Result<()> {
+    let count = u32::try_from(digits.len()).expect("at most one digit a limb");
+    let shape = Shape { batch: count * src.polys, limbs: product.basis.limbs(), log_n: to.log_n() };
+    let cut = to.recorder.scratch(shape)?.view();
+    if !to.recorder.binds_many() {
+        convert::decompose(to, (&cut, src), digits, product.basis)?;
+        return gadget_dot(to, product, &cut);
+    }
+    convert::begin_digits(to, (&cut, src), digits, product.basis)?;
+    let table = to.table(Table::KeySwitch(product.basis.clone(), Arc::clone(digits)));
+    let rows = Rows { table, count: product.basis.limbs(), polys: src.polys, digit_rows: 0 };
+    in_groups(to, product, MANY_KEYS, |to, group| ntt::key_switch(to, group, (&cut, src), rows))
 }

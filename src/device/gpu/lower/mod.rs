@@ -12,7 +12,7 @@ use super::dispatch::Recorder;
 use super::tables::{Table, Tables};
 use crate::device::program::Op;
 use crate::error::Result;
-use crate::units::Shape;
+use gadget::Product;
 
 /// What lowering an operation needs.
 #[derive(Debug)]
@@ -50,20 +50,12 @@ pub(super) fn op(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
         }
         Op::Automorphism { dst, src, element } => gadget::automorphism(to, (dst, src), *element),
         Op::GadgetDot { dst, digits, key, rows, basis, plus, element } => {
-            gadget::moved(to, dst, *element, |to, dst| {
-                gadget::gadget_dot(to, (dst, digits), (key, rows), basis)?;
-                gadget::add_product(to, dst, plus.as_ref(), basis)
-            })
+            let product = Product { dst, key, rows, basis, plus: plus.as_ref(), element: *element };
+            gadget::gadget_dot(to, product, digits)
         }
         Op::KeySwitch { dst, src, digits, key, rows, basis, plus, element } => {
-            gadget::moved(to, dst, *element, |to, dst| {
-                let count = u32::try_from(digits.len()).expect("at most one digit a limb");
-                let shape = Shape { batch: count * src.polys, limbs: basis.limbs(), log_n: to.log_n() };
-                let cut = to.recorder.scratch(shape)?.view();
-                convert::decompose(to, (&cut, src), digits, basis)?;
-                gadget::gadget_dot(to, (dst, &cut), (key, rows), basis)?;
-                gadget::add_product(to, dst, plus.as_ref(), basis)
-            })
+            let product = Product { dst, key, rows, basis, plus: plus.as_ref(), element: *element };
+            gadget::key_switch(to, product, src, digits)
         }
         Op::Combine { dst, src, weights, components, basis } => {
             element::combine(to, (dst, src, weights), *components, basis)

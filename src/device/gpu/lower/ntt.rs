@@ -1,6 +1,7 @@
 //! Transforms, and a ring's roots on the device.
 
 use super::Lowering;
+use super::gadget::KeyGroup;
 use crate::device::buffer::View;
 use crate::device::gpu::catalog::{COLUMN_THREADS, Kernel, RowsEnd};
 use crate::device::gpu::dispatch::{Slot, slot};
@@ -91,11 +92,12 @@ struct Operands<'a> {
     minuend: Option<&'a View>,
     plus: Option<&'a View>,
     element: GaloisElement,
+    keys: Option<&'a KeyGroup<'a>>,
 }
 
 impl<'a> Operands<'a> {
     fn of(dst: &'a View, src: &'a View) -> Self {
-        Self { dst, src, minuend: None, plus: None, element: GaloisElement::IDENTITY }
+        Self { dst, src, minuend: None, plus: None, element: GaloisElement::IDENTITY, keys: None }
     }
 }
 
@@ -139,8 +141,8 @@ pub(super) fn forward_rows(to: &mut Lowering<'_>, dst: &View, src: &View, rows: 
     last_pass(to, Operands::of(dst, dst), rows)
 }
 
-/// `((minuend - NTT(converted)) scale + plus)(X^element)` with each record's scale, overwriting `converted`, whose transforms
-/// [`convert_columns`] has begun where it can. It may be `dst` if `element` is one.
+/// `((minuend - NTT(converted)) scale + plus)(X^element)` with each record's scale, where the transforms of `converted` have
+/// begun. It may be `dst` if `element` is one.
 pub(super) fn forward_division(
     to: &mut Lowering<'_>,
     (dst, converted): (&View, &View),
@@ -149,10 +151,21 @@ pub(super) fn forward_division(
     plus: Option<&View>,
     element: GaloisElement,
 ) -> Result<()> {
-    if !converts(to) && to.ring.plan.column_stages() > 0 {
-        first_pass(to, converted, converted, rows)?;
-    }
-    last_pass(to, Operands { dst, src: converted, minuend: Some(minuend), plus, element }, rows)
+    last_pass(to, Operands { dst, src: converted, minuend: Some(minuend), plus, element, keys: None }, rows)
+}
+
+/// The contiguous pass of the digits in `src` and their product with some key digits; `own` are the polynomials that were cut.
+pub(super) fn key_switch(
+    to: &mut Lowering<'_>,
+    keys: &KeyGroup<'_>,
+    (src, own): (&View, &View),
+    rows: Rows,
+) -> Result<()> {
+    let plan = to.ring.plan;
+    let turned = keys.element != GaloisElement::IDENTITY;
+    let kernel = Kernel::KeySwitch { log_points: plan.log_points(), whole: plan.column_stages() == 0, turned };
+    let (plus, element) = (keys.plus, keys.element);
+    launch(to, kernel, Operands { dst: keys.dst, src, minuend: Some(own), plus, element, keys: Some(keys) }, rows)
 }
 
 /// Whether a conversion can begin a transform; see [`convert_columns`].
@@ -171,7 +184,15 @@ pub(super) fn own(to: &mut Lowering<'_>, dst: &View, src: &View, rows: Rows) -> 
     launch(to, Kernel::Own, Operands::of(dst, src), rows)
 }
 
-/// Ends the transforms that [`convert_columns`] began, in place.
+/// Begins transforms in place, for those that [`convert_columns`] cannot begin: the strided pass, if there is one.
+pub(super) fn forward_begin(to: &mut Lowering<'_>, dst: &View, rows: Rows) -> Result<()> {
+    if to.ring.plan.column_stages() == 0 {
+        return Ok(());
+    }
+    first_pass(to, dst, dst, rows)
+}
+
+/// Ends the transforms that [`convert_columns`] or [`forward_begin`] began, in place.
 pub(super) fn forward_rest(to: &mut Lowering<'_>, dst: &View, rows: Rows) -> Result<()> {
     last_pass(to, Operands::of(dst, dst), rows)
 }
@@ -194,10 +215,10 @@ fn last_pass(to: &mut Lowering<'_>, operands: Operands<'_>, rows: Rows) -> Resul
 }
 
 fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: Rows) -> Result<()> {
-    let Operands { dst, src, minuend, plus, element } = operands;
+    let Operands { dst, src, minuend, plus, element, keys } = operands;
     let plan = to.ring.plan;
     let (roots, columns) = match kernel {
-        Kernel::ForwardRows { .. } => (&to.ring.forward, false),
+        Kernel::ForwardRows { .. } | Kernel::KeySwitch { .. } => (&to.ring.forward, false),
         Kernel::InverseRows { .. } => (&to.ring.inverse, false),
         Kernel::InverseColumns { .. } => (&to.ring.inverse, true),
         _ => (&to.ring.forward, true),
@@ -223,10 +244,18 @@ fn launch(to: &mut Lowering<'_>, kernel: Kernel, operands: Operands<'_>, rows: R
         upper,
         middle,
         lower,
+        limbs: keys.map_or(0, |keys| keys.limbs),
+        batch: dst.polys / 2,
+        first_digit: keys.map_or(0, |keys| keys.first_digit),
+        keys: keys.map_or(0, KeyGroup::count),
+        key_limbs: keys.map_or(0, KeyGroup::key_limbs),
     };
     let mut slots = vec![slot(&dst.buffer)?, Slot::Block(roots.clone()), slot(&src.buffer)?];
     if let Some(minuend) = minuend {
         slots.extend([slot(&minuend.buffer)?, slot(&plus.unwrap_or(minuend).buffer)?]);
+    }
+    for key in keys.map_or(&[][..], |keys| keys.keys) {
+        slots.push(slot(key)?);
     }
     to.recorder.launch(kernel, params, &slots, [groups, rows.count, rows.polys]);
     Ok(())

@@ -1,9 +1,9 @@
 //! Four lanes without intrinsics, for every other processor; the compiler may know better.
 
-use super::lanes::{Factors, Lanes, Pair, Root};
+use super::{Factors, Lanes, Pair, Root};
 
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(in crate::math) struct Portable;
 
 type Four = [u32; 4];
 
@@ -51,6 +51,16 @@ impl Lanes for Portable {
     #[inline(always)]
     fn min(self, a: Four, b: Four) -> Four {
         zip(a, b, u32::min)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Four, b: Four) -> Four {
+        zip(a, b, |a, b| a ^ b)
+    }
+
+    #[inline(always)]
+    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: Four) -> Four {
+        zip(x, x, |x, _| x.rotate_left(LEFT.unsigned_abs()))
     }
 
     #[inline(always)]

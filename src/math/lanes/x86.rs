@@ -1,13 +1,13 @@
 //! AVX-512 and AVX2.
 
-use super::lanes::{Factors, Lanes, Pair, Root};
+use super::{Factors, Lanes, Pair, Root};
 use pulp::cast;
 use pulp::x86::{V3, V4};
 use std::arch::x86_64::{__m256i, __m512i};
 
 /// Sixteen lanes.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512 {
+pub(in crate::math) struct Avx512 {
     simd: V4,
     /// The even lanes. Hidden from the compiler, which replaces a shuffle under a constant mask by two shuffles.
     evens: u16,
@@ -15,7 +15,7 @@ pub(super) struct Avx512 {
 
 impl Avx512 {
     #[inline(always)]
-    pub(super) fn new(simd: V4) -> Self {
+    pub(in crate::math) fn new(simd: V4) -> Self {
         Self { simd, evens: std::hint::black_box(0x5555) }
     }
 
@@ -88,6 +88,16 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        self.simd.avx512f._mm512_xor_si512(a, b)
+    }
+
+    #[inline(always)]
+    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: __m512i) -> __m512i {
+        self.simd.avx512f._mm512_rol_epi32::<LEFT>(x)
+    }
+
+    #[inline(always)]
     fn mul(self, x: __m512i, w: Factors<__m512i>, q: __m512i) -> __m512i {
         let f = self.simd.avx512f;
         let even = f._mm512_mul_epu32(x, w.even);
@@ -148,9 +158,14 @@ impl Lanes for Avx512 {
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(pub(super) V3);
+pub(in crate::math) struct Avx2(V3);
 
 impl Avx2 {
+    #[inline(always)]
+    pub(in crate::math) fn new(simd: V3) -> Self {
+        Self(simd)
+    }
+
     #[inline(always)]
     fn spread(self, stage: u32, words: &[u32; 16]) -> __m256i {
         let f = self.0.avx2;
@@ -213,6 +228,17 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn min(self, a: __m256i, b: __m256i) -> __m256i {
         self.0.avx2._mm256_min_epu32(a, b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        self.0.avx2._mm256_xor_si256(a, b)
+    }
+
+    #[inline(always)]
+    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: __m256i) -> __m256i {
+        let f = self.0.avx2;
+        f._mm256_or_si256(f._mm256_slli_epi32::<LEFT>(x), f._mm256_srli_epi32::<RIGHT>(x))
     }
 
     #[inline(always)]
