@@ -5,10 +5,10 @@
 //!
 //! `cargo run --release --example bootstrap -- --preset n16 --json`
 
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use clap::{Parser, ValueEnum};
 use num_complex::Complex64;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use ringlight::ckks::{Bootstrapper, Evaluator, KeyGenerator, Parameters, Precision};
 use ringlight::math::Seed;
 use ringlight::{Device, Error};

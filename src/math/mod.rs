@@ -2,9 +2,7 @@
 //!
 //! Nothing here knows a device. Keys, encryption and decryption use it directly, so that secrets stay on the host.
 
-mod chacha;
 mod embedding;
-mod lanes;
 mod modulus;
 mod ntt;
 pub(crate) mod pairs;

@@ -1,9 +1,10 @@
 //! Randomness: a ChaCha20 generator, uniform residues, ternary secrets, rounded Gaussian errors.
 
-use super::chacha::ChaCha20;
 use super::modulus::Modulus;
 use super::rows::{self, TILE};
 use crate::error::{Error, Result};
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Seed of a generator. Wiped on drop, never printed.
@@ -39,7 +40,7 @@ impl std::fmt::Debug for Seed {
 }
 
 /// A cryptographic generator: ChaCha20. Wiped on drop.
-pub struct Csprng(ChaCha20);
+pub struct Csprng(ChaCha20Rng);
 
 impl std::fmt::Debug for Csprng {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,21 +59,22 @@ impl Csprng {
 
     /// One of `2^64` independent generators of a seed.
     pub fn with_stream(seed: &Seed, stream: u64) -> Self {
-        Self(ChaCha20::new(&seed.0, stream))
+        let mut rng = ChaCha20Rng::from_seed(seed.0);
+        rng.set_stream(stream);
+        Self(rng)
     }
 
     /// A fresh seed.
     pub fn seed(&mut self) -> Seed {
-        let mut words = Zeroizing::new([0u32; 8]);
-        self.0.fill(&mut *words);
         let mut seed = Seed([0; 32]);
-        seed.0.copy_from_slice(bytemuck::bytes_of(&*words));
+        self.0.fill_bytes(&mut seed.0);
         seed
     }
 
-    /// Fills `words` with randomness.
-    pub(super) fn fill(&mut self, words: &mut [u32]) {
-        self.0.fill(words);
+    /// Fills `draws` with the next 64-bit words of the keystream, which are little-endian.
+    pub(super) fn fill(&mut self, draws: &mut [u64]) {
+        self.0.fill_bytes(bytemuck::cast_slice_mut(draws));
+        draws.iter_mut().for_each(|draw| *draw = u64::from_le(*draw));
     }
 
     /// Fills `out` with uniform residues: `floor(x q / 2^64)` for a fresh 64-bit word `x` of the keystream each, so that every
@@ -83,7 +85,7 @@ impl Csprng {
         let mut draws = [0u64; TILE];
         for out in out.chunks_mut(TILE) {
             let draws = &mut draws[..out.len()];
-            self.0.fill(bytemuck::cast_slice_mut(draws));
+            self.fill(draws);
             rows::scale_draws(modulus.get(), out, draws);
         }
     }
@@ -92,7 +94,7 @@ impl Csprng {
     pub fn ternary(&mut self, out: &mut [i32]) {
         let mut draws = Zeroizing::new([0u64; TILE]);
         for out in out.chunks_mut(TILE) {
-            self.0.fill(bytemuck::cast_slice_mut(&mut draws[..out.len()]));
+            self.fill(&mut draws[..out.len()]);
             rows::thirds(out, &draws[..out.len()]);
         }
     }
@@ -107,7 +109,7 @@ impl Csprng {
     pub fn gaussian(&mut self, out: &mut [i32]) {
         let mut draws = Zeroizing::new([0u64; TILE]);
         for out in out.chunks_mut(TILE) {
-            self.0.fill(bytemuck::cast_slice_mut(&mut *draws));
+            self.fill(&mut *draws);
             rows::count_thresholds(out, &*draws, cumulative());
         }
     }

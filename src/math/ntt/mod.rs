@@ -8,14 +8,15 @@
 //! Harvey, Faster arithmetic for number-theoretic transforms, arXiv 1205.2926; Longa and Naehrig, ePrint 2016/504, for the order
 //! without a separate twist.
 
+mod lanes;
 mod root;
 mod stages;
 
-#[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
-use super::lanes::{Lanes, Portable, Root};
 use super::modulus::Modulus;
 use crate::units::LogN;
+#[cfg(target_arch = "x86_64")]
+use lanes::{Avx2, Avx512};
+use lanes::{Lanes, Portable, Root};
 use pulp::{Arch, NullaryFnOnce};
 use stages::{Field, Roots};
 

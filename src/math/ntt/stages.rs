@@ -4,7 +4,7 @@
 //! does the rest of a block, four stages across its vectors and the last ones inside pairs of them. Blocks are finished depth first,
 //! so that all but the first passes work in the nearest cache.
 
-use crate::math::lanes::{Factors, Lanes, Root};
+use super::lanes::{Factors, Lanes, Root};
 use crate::units::LogN;
 
 /// The roots of a subtree of four stages: node `i` of its level `l` at `2^l + i`.

@@ -88,16 +88,6 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
-        self.simd.avx512f._mm512_xor_si512(a, b)
-    }
-
-    #[inline(always)]
-    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: __m512i) -> __m512i {
-        self.simd.avx512f._mm512_rol_epi32::<LEFT>(x)
-    }
-
-    #[inline(always)]
     fn mul(self, x: __m512i, w: Factors<__m512i>, q: __m512i) -> __m512i {
         let f = self.simd.avx512f;
         let even = f._mm512_mul_epu32(x, w.even);
@@ -228,17 +218,6 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn min(self, a: __m256i, b: __m256i) -> __m256i {
         self.0.avx2._mm256_min_epu32(a, b)
-    }
-
-    #[inline(always)]
-    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
-        self.0.avx2._mm256_xor_si256(a, b)
-    }
-
-    #[inline(always)]
-    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: __m256i) -> __m256i {
-        let f = self.0.avx2;
-        f._mm256_or_si256(f._mm256_slli_epi32::<LEFT>(x), f._mm256_srli_epi32::<RIGHT>(x))
     }
 
     #[inline(always)]

@@ -4,45 +4,9 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::simd;
-use pulp::{Arch, NullaryFnOnce};
-
 pub(super) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
-
-/// Code that runs on vectors of any width.
-pub(super) trait Task {
-    fn run<L: Lanes>(self, lanes: L);
-}
-
-/// Runs a task on the instruction set in use.
-pub(super) fn run(task: impl Task) {
-    run_on(simd::arch(), task);
-}
-
-/// Runs a task on one instruction set.
-pub(super) fn run_on(arch: Arch, task: impl Task) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        Arch::V4(simd) => simd.vectorize(Call(Avx512::new(simd), task)),
-        #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => simd.vectorize(Call(Avx2::new(simd), task)),
-        _ => task.run(Portable),
-    }
-}
-
-/// A function object: closures are not inlined into code for a wider instruction set.
-struct Call<L, T>(L, T);
-
-impl<L: Lanes, T: Task> NullaryFnOnce for Call<L, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.1.run(self.0);
-    }
-}
 
 /// A constant factor and its Shoup quotient `floor(w 2^32 / q)`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,9 +55,6 @@ pub(super) trait Lanes: Copy {
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    fn xor(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// Rotates by `LEFT` bits; `RIGHT` is `32 - LEFT`.
-    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: Self::Vector) -> Self::Vector;
     /// `x w - floor(x w' / 2^32) q`: in `[0, 2q)` and congruent to `x w`, for any words `x`.
     fn mul(self, x: Self::Vector, w: Factors<Self::Vector>, q: Self::Vector) -> Self::Vector;
     /// Exchanges lanes with index bit `bit` set of `a` with those without it of `b`. Its own inverse.

@@ -54,16 +54,6 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn xor(self, a: Four, b: Four) -> Four {
-        zip(a, b, |a, b| a ^ b)
-    }
-
-    #[inline(always)]
-    fn rotate<const LEFT: i32, const RIGHT: i32>(self, x: Four) -> Four {
-        zip(x, x, |x, _| x.rotate_left(LEFT.unsigned_abs()))
-    }
-
-    #[inline(always)]
     fn mul(self, x: Four, w: Factors<Four>, q: Four) -> Four {
         let high = |x: u32, quotient: u32| ((u64::from(x) * u64::from(quotient)) >> 32) as u32;
         let (even, odd) = (w.even, w.odd);
