@@ -32,8 +32,9 @@ impl Permutation {
             reverse(low, bits) << BLOCK.ilog2() | carry
         };
         let source = |carry: u32, word: u32| reverse((carry + g * reverse(word, 4)) % 16, 4);
-        let pattern = |carry: usize| std::array::from_fn(|word| source(carry as u32, word as u32));
-        Self { blocks: (0..1u32 << bits).map(block).collect(), patterns: std::array::from_fn(pattern) }
+        let all: [u32; BLOCK] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        let patterns = all.map(|carry| all.map(|word| source(carry, word)));
+        Self { blocks: (0..1u32 << bits).map(block).collect(), patterns }
     }
 
     /// `out(X) = row(X^g)`.
