@@ -37,7 +37,7 @@ vectorized! {
         let weights = &extension.montgomery[target * rows..][..rows];
         let (q, inverse) = (u64::from(r.q()), u64::from(r.inverse()));
         // 12 products leave less than 4q, up to 15 do after this is taken away once.
-        let excess = if rows > 13 { 2 * q << 32 } else { 0 };
+        let excess = if rows > 13 { (2 * q) << 32 } else { 0 };
         for (block, out) in out.chunks_exact_mut(PAIRS).enumerate() {
             let (mut low, mut high) = ([0u64; PAIRS], [0u64; PAIRS]);
             for (y, w) in group.chunks_exact(n).zip(weights) {

@@ -32,8 +32,9 @@ impl Permutation {
             reverse(low, bits) << BLOCK.ilog2() | carry
         };
         let source = |carry: u32, word: u32| reverse((carry + g * reverse(word, 4)) % 16, 4);
-        let pattern = |carry: usize| std::array::from_fn(|word| source(carry as u32, word as u32));
-        Self { blocks: (0..1u32 << bits).map(block).collect(), patterns: std::array::from_fn(pattern) }
+        let all: [u32; BLOCK] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        let patterns = all.map(|carry| all.map(|word| source(carry, word)));
+        Self { blocks: (0..1u32 << bits).map(block).collect(), patterns }
     }
 
     /// `out(X) = row(X^g)`.
@@ -43,6 +44,11 @@ impl Permutation {
             simd.vectorize(Vectors { simd, permutation: self, out, row });
             return;
         }
+        self.apply_portable(out, row);
+    }
+
+    /// [`Self::apply`] word by word.
+    fn apply_portable(&self, out: &mut [u32], row: &[u32]) {
         let (row, _) = row.as_chunks::<BLOCK>();
         for (out, block) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(&self.blocks) {
             let (from, pattern) = self.source(row, *block);
@@ -95,4 +101,28 @@ pub(super) fn automorphism(ring: &CpuRing, dst: &View, src: &View, element: Galo
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_follow_the_definition() {
+        let log_n = LogN::new(10).unwrap();
+        let reverse = |i: usize| i.reverse_bits() >> (usize::BITS - log_n.get());
+        let row: Vec<u32> = (0..1024).collect();
+        for steps in -20..20 {
+            let rotation = GaloisElement::from_steps(steps, log_n);
+            for g in [rotation.get(), 2048 - rotation.get()] {
+                let permutation = Permutation::new(GaloisElement::new(g, log_n).unwrap(), log_n);
+                let source = |i: usize| row[reverse((g as usize * (2 * reverse(i) + 1) % 2048 - 1) / 2)];
+                let want: Vec<u32> = (0..1024).map(source).collect();
+                let (mut vectors, mut portable) = (vec![0; 1024], vec![0; 1024]);
+                permutation.apply(&mut vectors, &row);
+                permutation.apply_portable(&mut portable, &row);
+                assert!(vectors == want && portable == want, "{g}");
+            }
+        }
+    }
 }
