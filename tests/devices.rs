@@ -69,3 +69,46 @@ fn adapters_that_do_not_exist_are_errors() {
     }
     assert!(!Device::auto().name().is_empty());
 }
+
+#[test]
+fn an_upload_does_not_overtake_what_was_recorded_before() {
+    let tables = tables();
+    for device in devices() {
+        let ring = device.load_ring(&tables).unwrap();
+        let sum = device.upload(SHAPE, &[0; 1024]).unwrap();
+        let mut expected = 0;
+        for word in 1..20 {
+            // Nothing but the recorded operation needs this memory any more when the next upload asks for some.
+            let a = device.upload(SHAPE, &[word; 1024]).unwrap().view();
+            let (dst, b, basis) = (sum.view(), sum.view(), Basis::new([0]));
+            device.record(&ring, Op::Add { dst, a, b, basis }).unwrap();
+            expected += word;
+        }
+        assert_eq!(device.download(&sum).unwrap(), vec![expected; 1024]);
+    }
+}
+
+#[test]
+fn large_buffers_travel_both_ways_and_threads_wait_side_by_side() {
+    // More than one staging buffer holds, and not a multiple of it.
+    let shape = Shape { batch: 10_007, limbs: 1, log_n: 10 };
+    for device in devices() {
+        let before = device.statistics();
+        let make = |seed: u32| (0u32..).take(shape.words()).map(|i| i.wrapping_mul(seed)).collect::<Vec<_>>();
+        std::thread::scope(|scope| {
+            for seed in [3, 5, 7] {
+                let (device, words) = (device.clone(), make(seed));
+                scope.spawn(move || {
+                    let buffer = device.upload(shape, &words).unwrap();
+                    for _ in 0..2 {
+                        assert!(device.download(&buffer).unwrap() == words, "{seed}");
+                    }
+                });
+            }
+        });
+        let after = device.statistics();
+        assert!(after.uploaded_bytes - before.uploaded_bytes >= 3 * shape.bytes());
+        assert!(after.downloaded_bytes - before.downloaded_bytes >= 6 * shape.bytes());
+        assert!(after.peak_memory_bytes >= 3 * shape.bytes());
+    }
+}
