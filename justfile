@@ -24,6 +24,14 @@ gpu:
 bench-smoke:
     cargo bench -- --test
 
+# Beside OpenFHE, SEAL and tfhe-ntt; writes a record.
+peers:
+    benches/peers/run
+
+# The page of plots from the records.
+plots:
+    scripts/plots
+
 deny:
     cargo deny check
 

@@ -1,5 +1,6 @@
 // Word-by-word operations, four words a thread.
-// Mirror: src/device/cpu/kernels.  Grid: x = words / (4 THREADS), y = limb, z = polynomial.  All words in [0, q).
+// Mirror: src/device/cpu/kernels.  Grid: x = words / (4 THREADS), y = polynomial, z = limb: the polynomials
+// of one limb follow each other, and read the same words of an operand that repeats.  All words in [0, q).
 
 struct Params {
     dst: Window,
@@ -9,6 +10,7 @@ struct Params {
     log_n: u32,
     limbs: u32,      // table of Limb
     first_poly: u32, // of this dispatch
+    first_limb: u32,
     batch: u32,      // tensor: B
 }
 
@@ -31,7 +33,7 @@ struct Place {
 }
 
 fn place(group: vec3<u32>, thread: u32) -> Place {
-    return Place(group.y, params.first_poly + group.z, group.x * THREADS + thread);
+    return Place(params.first_limb + group.z, params.first_poly + group.y, group.x * THREADS + thread);
 }
 
 fn to(p: Place) -> u32 {

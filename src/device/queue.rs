@@ -41,7 +41,8 @@ impl LoadedRing {
 }
 
 impl Device {
-    /// The host's cores, with the widest SIMD they offer.
+    /// The host's cores, with the widest SIMD they offer, or what the environment variable `RINGLIGHT_SIMD` asks for: `avx512`, `avx2` or
+    /// `plain`. Results do not depend on it.
     pub fn cpu() -> Self {
         Self::from_backend(Box::new(CpuBackend::new()))
     }

@@ -2,14 +2,18 @@
 //!
 //! Nothing here knows a device. Keys, encryption and decryption use it directly, so that secrets stay on the host.
 
+mod chacha;
 mod embedding;
+mod lanes;
 mod modulus;
+mod ntt;
 pub(crate) mod pairs;
 mod primes;
 mod reduce;
 mod rns;
 pub(crate) mod rows;
 mod sampling;
+pub(crate) mod simd;
 mod sparse;
 mod tables;
 mod wide;

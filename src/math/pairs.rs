@@ -7,7 +7,7 @@
 use super::reduce::Reducer;
 use super::rns::Extension;
 use super::rows::vectorized;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// Pairs that are summed in registers.
 const PAIRS: usize = 16;

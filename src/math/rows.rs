@@ -4,7 +4,7 @@
 
 use super::reduce::Reducer;
 use super::rns::Extension;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// Words in a tile: 64-bit sums of a tile, for two outputs, stay in the first-level cache.
 pub(crate) const TILE: usize = 512;
@@ -28,7 +28,7 @@ macro_rules! vectorized {
                     $body
                 }
             }
-            Arch::new().dispatch(Row { $($arg,)* lifetime: std::marker::PhantomData });
+            $crate::math::simd::arch().dispatch(Row { $($arg,)* lifetime: std::marker::PhantomData });
         }
     )*};
 }
@@ -165,6 +165,14 @@ vectorized! {
     /// `row = round(row * scale)`.
     fn round_scaled(row: &'a mut [f64], scale: f64) {
         row.iter_mut().for_each(|x| *x = (*x * scale).round_ties_even());
+    }
+
+    /// `floor(3 x / 2^64) - 1` for 64-bit draws `x`.
+    fn thirds(out: &'a mut [i32], draws: &'a [u64]) {
+        out.iter_mut().zip(draws).for_each(|(o, x)| {
+            let third = ((x >> 32) * 3 + (((x & 0xffff_ffff) * 3) >> 32)) >> 32;
+            *o = third as i32 - 1;
+        });
     }
 
     /// Signed counts of the thresholds that each draw reaches: its lowest bit is the sign, the others are compared with all of

@@ -1,10 +1,9 @@
 //! Randomness: a ChaCha20 generator, uniform residues, ternary secrets, rounded Gaussian errors.
 
+use super::chacha::ChaCha20;
 use super::modulus::Modulus;
 use super::rows::{self, TILE};
 use crate::error::{Error, Result};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Seed of a generator. Wiped on drop, never printed.
@@ -39,20 +38,12 @@ impl std::fmt::Debug for Seed {
     }
 }
 
-/// A cryptographic generator: ChaCha20.
-pub struct Csprng(ChaCha20Rng);
+/// A cryptographic generator: ChaCha20. Wiped on drop.
+pub struct Csprng(ChaCha20);
 
 impl std::fmt::Debug for Csprng {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Csprng(..)")
-    }
-}
-
-impl Drop for Csprng {
-    fn drop(&mut self) {
-        // The generator does not wipe itself; overwrite its key and keep the store alive.
-        self.0 = ChaCha20Rng::from_seed([0; 32]);
-        std::hint::black_box(&self.0);
     }
 }
 
@@ -67,21 +58,21 @@ impl Csprng {
 
     /// One of `2^64` independent generators of a seed.
     pub fn with_stream(seed: &Seed, stream: u64) -> Self {
-        let mut rng = ChaCha20Rng::from_seed(seed.0);
-        rng.set_stream(stream);
-        Self(rng)
+        Self(ChaCha20::new(&seed.0, stream))
     }
 
     /// A fresh seed.
     pub fn seed(&mut self) -> Seed {
+        let mut words = Zeroizing::new([0u32; 8]);
+        self.0.fill(&mut *words);
         let mut seed = Seed([0; 32]);
-        self.0.fill_bytes(&mut seed.0);
+        seed.0.copy_from_slice(bytemuck::bytes_of(&*words));
         seed
     }
 
-    /// Fills `bytes` with randomness.
-    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
-        self.0.fill_bytes(bytes);
+    /// Fills `words` with randomness.
+    pub(super) fn fill(&mut self, words: &mut [u32]) {
+        self.0.fill(words);
     }
 
     /// Fills `out` with uniform residues: `floor(x q / 2^64)` for a fresh 64-bit word `x` of the keystream each, so that every
@@ -92,17 +83,17 @@ impl Csprng {
         let mut draws = [0u64; TILE];
         for out in out.chunks_mut(TILE) {
             let draws = &mut draws[..out.len()];
-            self.0.fill_bytes(bytemuck::cast_slice_mut(draws));
-            draws.iter_mut().for_each(|draw| *draw = u64::from_le(*draw));
+            self.0.fill(bytemuck::cast_slice_mut(draws));
             rows::scale_draws(modulus.get(), out, draws);
         }
     }
 
     /// Fills `out` with uniform values of `{-1, 0, 1}`, each with probability `1/3` up to `2^-62`, in constant time.
     pub fn ternary(&mut self, out: &mut [i32]) {
-        for out in out {
-            let third = (u128::from(self.0.next_u64()) * 3) >> 64;
-            *out = i32::try_from(third).expect("below 3") - 1;
+        let mut draws = Zeroizing::new([0u64; TILE]);
+        for out in out.chunks_mut(TILE) {
+            self.0.fill(bytemuck::cast_slice_mut(&mut draws[..out.len()]));
+            rows::thirds(out, &draws[..out.len()]);
         }
     }
 
@@ -116,7 +107,7 @@ impl Csprng {
     pub fn gaussian(&mut self, out: &mut [i32]) {
         let mut draws = Zeroizing::new([0u64; TILE]);
         for out in out.chunks_mut(TILE) {
-            self.0.fill_bytes(bytemuck::cast_slice_mut(&mut *draws));
+            self.0.fill(bytemuck::cast_slice_mut(&mut *draws));
             rows::count_thresholds(out, &*draws, cumulative());
         }
     }

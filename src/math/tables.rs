@@ -1,14 +1,15 @@
 //! The tables of a ring: its primes, their roots of unity and transforms, and the constants of base conversion.
 
 use super::modulus::Modulus;
+use super::ntt::{Transform, primitive_root};
+use super::primes::is_prime;
 use super::reduce::Reducer;
 use super::rns::Extension;
-use super::rows;
+use super::simd;
 use crate::error::{Error, Result};
 use crate::units::LogN;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tfhe_ntt::prime32::Plan;
 
 /// One prime of a ring with its negacyclic NTT.
 ///
@@ -18,7 +19,7 @@ pub struct Prime {
     modulus: Modulus,
     reducer: Reducer,
     psi: u32,
-    plan: Arc<Plan>,
+    transform: Arc<Transform>,
 }
 
 impl Prime {
@@ -32,12 +33,12 @@ impl Prime {
         if q % (2 << log_n.get()) != 1 {
             return Err(bad("is not 1 mod 2N"));
         }
-        let plan = Plan::try_new(log_n.degree(), q).ok_or_else(|| bad("is not prime"))?;
-        // The transform's root is the value of X at output 0: every backend takes it from here.
-        let mut x = vec![0; log_n.degree()];
-        x[1] = 1;
-        plan.fwd(&mut x);
-        Ok(Self { modulus, reducer: Reducer::new(modulus), psi: x[0], plan: Arc::new(plan) })
+        if !is_prime(q) {
+            return Err(bad("is not prime"));
+        }
+        let psi = primitive_root(modulus, log_n);
+        let transform = Arc::new(Transform::new(simd::arch(), modulus, psi, log_n));
+        Ok(Self { modulus, reducer: Reducer::new(modulus), psi, transform })
     }
 
     /// The modulus.
@@ -62,19 +63,18 @@ impl Prime {
 
     /// Forward NTT in place: words in `[0, 4q)` to canonical residues.
     pub(crate) fn forward(&self, words: &mut [u32]) {
-        self.plan.fwd(words);
+        self.transform.forward(words);
     }
 
     /// Inverse NTT in place, `1/N` included: words in `[0, 2q)` to canonical residues.
     pub(crate) fn inverse(&self, words: &mut [u32]) {
-        self.plan.inv(words);
-        self.plan.normalize(words);
+        self.transform.inverse(words, 1);
     }
 
-    /// `factor` times the inverse NTT, in place: words in `[0, 2q)` to canonical residues, for a canonical factor.
+    /// `factor` times the inverse NTT, in place and at no further cost: words in `[0, 2q)` to canonical residues, for a canonical
+    /// factor.
     pub(crate) fn inverse_scaled(&self, words: &mut [u32], factor: u32) {
-        self.inverse(words);
-        rows::scale(self.reducer, words, factor, self.modulus.shoup(factor));
+        self.transform.inverse(words, factor);
     }
 }
 

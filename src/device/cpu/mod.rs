@@ -10,7 +10,7 @@ use super::backend::{Backend, Caps, DeviceKind, Statistics};
 use super::buffer::Buffer;
 use super::program::{Op, RingId};
 use crate::error::{Error, Result};
-use crate::math::RingTables;
+use crate::math::{RingTables, simd};
 use crate::units::Shape;
 use memory::{Memory, Pool};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,16 +34,7 @@ pub(in crate::device) struct CpuBackend {
 
 impl CpuBackend {
     pub(in crate::device) fn new() -> Self {
-        let simd = match pulp::Arch::new() {
-            #[cfg(target_arch = "x86_64")]
-            pulp::Arch::V4(_) => "AVX-512",
-            #[cfg(target_arch = "x86_64")]
-            pulp::Arch::V3(_) => "AVX2",
-            #[cfg(target_arch = "aarch64")]
-            pulp::Arch::Neon(_) => "NEON",
-            _ => "no SIMD",
-        };
-        let name = format!("CPU ({} threads, {simd})", rayon::current_num_threads());
+        let name = format!("CPU ({} threads, {})", rayon::current_num_threads(), simd::name());
         Self {
             #[cfg(feature = "profiling")]
             profiler: super::profile::Profiler::from_environment(&name),

@@ -12,7 +12,7 @@ pub(super) const EXTEND_THREADS: u32 = 64;
 /// Target limbs of one workgroup in base conversion.
 pub(super) const EXTEND_TARGETS: u32 = 8;
 /// Columns of one workgroup in the strided pass of an NTT.
-pub(super) const COLUMN_THREADS: u32 = 128;
+pub(super) const COLUMN_THREADS: u32 = 64;
 /// Most sources of a base conversion, in whole vec4.
 const EXTEND_SOURCES: usize = Extension::MAX_SOURCES.next_multiple_of(4);
 /// Key digits of one launch on every device. The `KEYS` of `keys_few.wgsl`.

@@ -78,8 +78,9 @@ macro_rules! record {
     };
 }
 
-record!(ElementParams { z: first_poly, rows: [dst.row, a.row, b.row, scalars.row], tables: [limbs] },
-    dst: Window, a: Window, b: Window, scalars: Window, log_n: u32, limbs: u32, first_poly: u32, batch: u32);
+record!(ElementParams { z: first_limb, rows: [first_poly], tables: [] },
+    dst: Window, a: Window, b: Window, scalars: Window, log_n: u32, limbs: u32, first_poly: u32, first_limb: u32,
+    batch: u32);
 record!(NttParams { z: first_z, rows: [first_y], tables: [] },
     dst: Window, src: Window, minuend: Window, plus: Window, log_n: u32, element: u32, inverse: u32, first_y: u32,
     first_z: u32, records: u32, digit_rows: u32, prime_roots: u32, upper: u32, middle: u32, lower: u32, limbs: u32, batch: u32,

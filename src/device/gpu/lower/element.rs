@@ -28,12 +28,13 @@ fn launch(
         log_n: to.log_n(),
         limbs,
         first_poly: 0,
+        first_limb: 0,
         batch: 0,
     };
     let kernel = Kernel::Element { element, repeats: sources.iter().any(|(_, repeats)| *repeats) };
     let mut slots = vec![slot(&dst.buffer)?, slot(&a.unwrap_or(dst).buffer)?, slot(&b.unwrap_or(dst).buffer)?];
     slots.extend(scalars.map(|_| Slot::Words));
-    to.recorder.launch(kernel, params, &slots, [to.groups(), dst.limbs, dst.polys]);
+    to.recorder.launch(kernel, params, &slots, [to.groups(), dst.polys, dst.limbs]);
     Ok(())
 }
 
@@ -76,11 +77,12 @@ pub(super) fn tensor(to: &mut Lowering<'_>, (dst, a, b): (&View, &View, &View), 
         log_n: to.log_n(),
         limbs,
         first_poly: 0,
+        first_limb: 0,
         batch,
     };
     let kernel = Kernel::Element { element: Element::Tensor, repeats: false };
     let slots = [slot(&dst.buffer)?, slot(&a.buffer)?, slot(&b.buffer)?];
-    to.recorder.launch(kernel, params, &slots, [to.groups(), dst.limbs, batch]);
+    to.recorder.launch(kernel, params, &slots, [to.groups(), batch, dst.limbs]);
     Ok(())
 }
 
