@@ -241,7 +241,7 @@ impl Op {
         let reads_dst = matches!(self, Self::MulAdd { .. } | Self::MulScalarAdd { .. });
         let (first, keys, last) = self.operands();
         // Of a key only the rows of the operation's limbs are read.
-        let key_bytes = keys.len() as u64 * 2 * u64::from(self.dst().limbs) * 4 << self.dst().shape().log_n;
+        let key_bytes = (keys.len() as u64 * 2 * u64::from(self.dst().limbs) * 4) << self.dst().shape().log_n;
         let windows = first.into_iter().chain([last, Some(self.dst()), reads_dst.then(|| self.dst())]).flatten();
         windows.map(|view| view.shape().bytes()).sum::<u64>() + key_bytes
     }

@@ -240,6 +240,7 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceMismatch`] for a ring or memory of another device;
     /// [`Error::BadProgram`] for an operation that is not well formed; an earlier device failure.
+    #[expect(clippy::needless_pass_by_value, reason = "an operation is made to be recorded once")]
     pub fn record(&self, ring: &LoadedRing, op: Op) -> Result<()> {
         self.own(op.name(), ring.owner)?;
         self.own(op.name(), op.dst().buffer.owner())?;

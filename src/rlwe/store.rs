@@ -32,8 +32,8 @@ pub(super) struct LoadedKey {
 /// Host keys, shared, and their copies on one device: loaded on first use, and the least recently used let go where the next
 /// would not fit.
 ///
-/// An operation that waits in the device's queue holds the buffers that it reads, so a key may be let go at any time. The queue
-/// is flushed then, so that the memory is free, or will be once the device is through with them, before the next key asks for it.
+/// Memory that a recorded operation reads stays as it is until the operation has run, so a key may be let go at any time. The
+/// device is flushed then, so that the upload of the next key may take that memory.
 #[derive(Debug)]
 pub(super) struct KeyStore {
     ring: Ring,

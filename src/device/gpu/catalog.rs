@@ -138,6 +138,17 @@ pub(super) enum Kernel {
     },
 }
 
+/// Data buffers of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    /// Four.
+    Narrow,
+    /// As many as every device binds.
+    Least,
+    /// As many as this device binds.
+    Most,
+}
+
 /// Files that are concatenated to one module, after the wide product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Family {
@@ -244,6 +255,21 @@ impl Kernel {
             })
         });
         plain.chain(columns.into_iter().flatten()).chain(rows.flatten()).collect()
+    }
+
+    /// How many buffers its layout binds: what is bound costs the host time at every launch.
+    pub(super) fn width(self) -> Width {
+        match self {
+            Self::Element { .. }
+            | Self::Automorphism { .. }
+            | Self::Uniform
+            | Self::Combine
+            | Self::InverseRows { .. }
+            | Self::InverseColumns { .. }
+            | Self::ForwardColumns { .. } => Width::Narrow,
+            Self::GadgetDot { many: true, .. } | Self::KeySwitch { .. } => Width::Most,
+            _ => Width::Least,
+        }
     }
 
     /// How it is made.

@@ -1,6 +1,6 @@
 //! From kernels and operands to one compute pass.
 
-use super::catalog::Kernel;
+use super::catalog::{Kernel, Width};
 use super::memory::{Block, Memory, Pool};
 use super::params::{RECORD_BYTES, Record};
 use super::pipelines::Pipelines;
@@ -35,6 +35,8 @@ pub(super) enum Slot {
 
 /// The identity of [`Slot::Words`]: of no block.
 const WORDS: u64 = u64::MAX;
+/// The same of a slot that is not given.
+const NOTHING: u64 = u64::MAX - 1;
 
 impl Slot {
     fn id(&self) -> u64 {
@@ -57,7 +59,8 @@ struct Dispatch {
 /// What is bound together, made when first submitted.
 #[derive(Debug)]
 struct Group {
-    slots: [Slot; SLOTS],
+    slots: Vec<Slot>,
+    width: Width,
     bound: Option<wgpu::BindGroup>,
 }
 
@@ -74,8 +77,8 @@ pub(super) struct Recorder {
     params: Vec<u8>,
     words: Vec<u32>,
     groups: Vec<Group>,
-    /// Index of the group with these identities.
-    known: FxHashMap<[u64; SLOTS], u32>,
+    /// Index of the group with these identities and this width.
+    known: FxHashMap<[u64; 1 + SLOTS], u32>,
 }
 
 /// How far a program has come.
@@ -104,7 +107,7 @@ impl Recorder {
     /// Launches a kernel over `grid`, in several parts along y and z if the device cannot do it at once.
     pub(super) fn launch(&mut self, kernel: Kernel, params: impl Record, slots: &[Slot], [x, y, z]: [u32; 3]) {
         debug_assert!((1..=self.slots).contains(&slots.len()));
-        let group = self.group(slots);
+        let group = self.group(slots, kernel.width());
         for (first_row, rows) in parts(y, self.most_groups) {
             for (first, count) in parts(z, self.most_groups) {
                 let mut params = params;
@@ -123,19 +126,20 @@ impl Recorder {
         }
     }
 
-    /// Slots that a kernel has no use for repeat the first.
-    fn group(&mut self, slots: &[Slot]) -> u32 {
+    /// Slots of its layout that a kernel has no use for repeat those that it has.
+    fn group(&mut self, slots: &[Slot], width: Width) -> u32 {
         let program = self.pool.program();
         for slot in slots {
             if let Slot::Block(block) = slot {
                 block.bound_by(program);
             }
         }
-        let key = std::array::from_fn(|i| slots.get(i).unwrap_or(&slots[0]).id());
+        let mut key = [NOTHING; 1 + SLOTS];
+        key[SLOTS] = width as u64;
+        key.iter_mut().zip(slots).for_each(|(id, slot)| *id = slot.id());
         let groups = &mut self.groups;
         *self.known.entry(key).or_insert_with(|| {
-            let slots = std::array::from_fn(|i| slots.get(i).unwrap_or(&slots[0]).clone());
-            groups.push(Group { slots, bound: None });
+            groups.push(Group { slots: slots.to_vec(), width, bound: None });
             u32::try_from(groups.len() - 1).expect("far fewer than 2^32 groups")
         })
     }
@@ -342,7 +346,7 @@ impl Encoder {
             }
             let group = &mut recorder.groups[dispatch.group as usize];
             if group.bound.is_none() {
-                group.bound = Some(self.bind(&group.slots));
+                group.bound = Some(self.bind(group));
             }
         }
         if !kernels.is_empty() {
@@ -350,13 +354,14 @@ impl Encoder {
         }
     }
 
-    fn bind(&self, slots: &[Slot; SLOTS]) -> wgpu::BindGroup {
+    fn bind(&self, group: &Group) -> wgpu::BindGroup {
         let params = wgpu::BufferBinding {
             buffer: self.params.gpu(),
             offset: 0,
             size: wgpu::BufferSize::new(RECORD_BYTES as u64),
         };
-        let data = slots.iter().take(self.pipelines.slots()).map(|slot| match slot {
+        let layout = self.pipelines.layout(group.width);
+        let data = group.slots.iter().cycle().take(layout.slots).map(|slot| match slot {
             Slot::Block(block) => block.gpu().as_entire_binding(),
             Slot::Words => self.words.gpu().as_entire_binding(),
         });
@@ -366,7 +371,7 @@ impl Encoder {
             resources.zip(0..).map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }).collect();
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
-            layout: self.pipelines.bindings(),
+            layout: &layout.bindings,
             entries: &entries,
         })
     }

@@ -1,26 +1,22 @@
 //! Pipelines, made once: those that a program lacks are made on all cores at the same time.
 
-use super::catalog::{Family, Kernel, WideProduct};
-use super::dispatch::most_slots;
+use super::catalog::{Family, Kernel, WideProduct, Width};
+use super::dispatch::{LEAST_SLOTS, most_slots};
 use super::params::RECORD_BYTES;
 use rustc_hash::FxHashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The pipelines of one device.
+/// A layout of bind groups and pipelines.
 #[derive(Debug)]
-pub(super) struct Pipelines {
-    device: wgpu::Device,
-    product: WideProduct,
-    slots: usize,
-    bindings: wgpu::BindGroupLayout,
-    layout: wgpu::PipelineLayout,
-    modules: FxHashMap<Family, wgpu::ShaderModule>,
-    made: FxHashMap<Kernel, wgpu::ComputePipeline>,
+pub(super) struct Layout {
+    pub(super) slots: usize,
+    pub(super) bindings: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
 }
 
-impl Pipelines {
-    pub(super) fn new(device: wgpu::Device, product: WideProduct) -> Self {
+impl Layout {
+    fn new(device: &wgpu::Device, slots: usize) -> Self {
         let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -32,26 +28,37 @@ impl Pipelines {
             },
             count: None,
         };
-        let slots = most_slots(&device.limits());
         let entries: Vec<_> = (0u32..).take(2 + slots).map(entry).collect();
         let bindings =
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
             bind_group_layouts: &[Some(&bindings)],
             immediate_size: 0,
         });
-        Self { device, product, slots, bindings, layout, modules: FxHashMap::default(), made: FxHashMap::default() }
+        Self { slots, bindings, pipeline }
+    }
+}
+
+/// The pipelines of one device.
+#[derive(Debug)]
+pub(super) struct Pipelines {
+    device: wgpu::Device,
+    product: WideProduct,
+    /// By width.
+    layouts: [Layout; 3],
+    modules: FxHashMap<Family, wgpu::ShaderModule>,
+    made: FxHashMap<Kernel, wgpu::ComputePipeline>,
+}
+
+impl Pipelines {
+    pub(super) fn new(device: wgpu::Device, product: WideProduct) -> Self {
+        let layouts = [4, LEAST_SLOTS, most_slots(&device.limits())].map(|slots| Layout::new(&device, slots));
+        Self { device, product, layouts, modules: FxHashMap::default(), made: FxHashMap::default() }
     }
 
-    /// Data buffers in every bind group.
-    pub(super) fn slots(&self) -> usize {
-        self.slots
-    }
-
-    /// The layout of every bind group.
-    pub(super) fn bindings(&self) -> &wgpu::BindGroupLayout {
-        &self.bindings
+    pub(super) fn layout(&self, width: Width) -> &Layout {
+        &self.layouts[width as usize]
     }
 
     /// A kernel's pipeline, once it is made.
@@ -86,7 +93,7 @@ impl Pipelines {
         let module = self.modules.get(&spec.family)?;
         Some(self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(spec.label),
-            layout: Some(&self.layout),
+            layout: Some(&self.layout(kernel.width()).pipeline),
             module,
             entry_point: Some(spec.entry),
             compilation_options: wgpu::PipelineCompilationOptions {

@@ -4,7 +4,7 @@
 use super::catalog::{ABSENT, GROUP_TARGETS};
 use crate::device::program::{Basis, Digit};
 use crate::math::{Extension, Modulus, RingTables};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Records of all tables, a vec4 each, after which they are forgotten before the next program.
@@ -46,7 +46,7 @@ pub(super) enum Table {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     records: Vec<[u32; 4]>,
-    known: HashMap<(u32, Table), u32>,
+    known: FxHashMap<(u32, Table), u32>,
     uploaded: usize,
 }
 

@@ -2,7 +2,7 @@
 //! failures, and what the public interface does not reach.
 
 use super::catalog::{
-    ABSENT, COMBINE_OUTPUTS, Element, FEW_KEYS, GROUP_TARGETS, Kernel, MANY_KEYS, RowsEnd, WideProduct,
+    ABSENT, COMBINE_OUTPUTS, Element, FEW_KEYS, GROUP_TARGETS, Kernel, MANY_KEYS, RowsEnd, WideProduct, Width,
 };
 use super::dispatch::{LEAST_SLOTS, SLOTS};
 use super::memory::Pool;
@@ -110,9 +110,16 @@ fn kernels_stay_within_the_limits_every_device_has() {
         let module = module(kernel, WideProduct::Portable);
         let bound: std::collections::HashSet<u32> =
             module.global_variables.iter().filter_map(|(_, v)| v.binding.map(|b| b.binding)).collect();
-        let many = matches!(kernel, Kernel::KeySwitch { .. } | Kernel::GadgetDot { many: true, .. });
-        let slots = if many { SLOTS } else { LEAST_SLOTS };
+        let slots = if kernel.width() == Width::Most { SLOTS } else { LEAST_SLOTS };
         assert!(bound.iter().all(|&binding| (binding as usize) < 2 + slots), "{kernel:?}");
+        if kernel.width() == Width::Narrow {
+            let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+            let entry = module.entry_points.iter().position(|e| e.name == kernel.spec().entry).unwrap();
+            let used =
+                module.global_variables.iter().filter(|(handle, _)| !info.get_entry_point(entry)[*handle].is_empty());
+            let last = used.filter_map(|(_, v)| v.binding.map(|b| b.binding)).max();
+            assert!(last.is_none_or(|binding| binding < 2 + 4), "{kernel:?} binds {last:?}");
+        }
     }
 }
 
