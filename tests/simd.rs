@@ -1,5 +1,4 @@
 //! Results do not depend on the instruction set or on the number of threads: one program, run in processes of its own.
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use num_complex::Complex64;
 use ringlight::Device;

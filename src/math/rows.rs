@@ -125,6 +125,15 @@ vectorized! {
         }
     }
 
+    /// `out = out + e + a * s`.
+    fn hide(r: Reducer, out: &'a mut [u32], e: &'a [u32], a: &'a [u32], s: &'a [u32]) {
+        let n = out.len();
+        let (e, a, s) = (&e[..n], &a[..n], &s[..n]);
+        for i in 0..n {
+            out[i] = r.add(r.add(out[i], e[i]), r.mul(a[i], s[i]));
+        }
+    }
+
     /// Residues of whole numbers below `2^62` in magnitude.
     fn reduce_f64(r: Reducer, out: &'a mut [u32], numbers: &'a [f64]) {
         #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^62")]

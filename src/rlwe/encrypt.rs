@@ -1,10 +1,10 @@
 //! Encryption and decryption, on the host.
 
 use super::Parameters;
-use super::secret::{SecretKey, small_to_evaluation};
+use super::secret::{SecretKey, small_row};
 use crate::device::Basis;
 use crate::error::{Error, Result};
-use crate::math::{Csprng, Seed, rows};
+use crate::math::{Csprng, Modulus, Seed, rows};
 use crate::ring::{Evaluation, Ring, RnsPoly};
 use crate::units::{LimbCount, Shape};
 use rayon::prelude::*;
@@ -83,9 +83,13 @@ pub(crate) fn expand(seed: &Seed, parameters: &Parameters, batch: u32, basis: &B
     let mut out = vec![0; batch as usize * limbs * n];
     out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
         let modulus = parameters.tables().primes()[basis.primes()[row % limbs] as usize].modulus();
-        Csprng::with_stream(seed, row as u64).uniform(modulus, out);
+        uniform_row(seed, row, modulus, out);
     });
     out
+}
+
+fn uniform_row(seed: &Seed, row: usize, modulus: Modulus, out: &mut [u32]) {
+    Csprng::with_stream(seed, row as u64).uniform(modulus, out);
 }
 
 /// An encryption of zero over the whole chain, with its uniform half as a seed. Anybody may have it.
@@ -148,19 +152,22 @@ impl PublicKey {
         let primes = &self.parameters.tables().primes()[..limbs.0 as usize];
         let mut c0 = message.to_vec();
         let mut c1 = vec![0; c0.len()];
-        let (mut u, mut e) = (Zeroizing::new(vec![0; n]), Zeroizing::new(vec![0; n]));
+        let mut small = [(); 3].map(|()| Zeroizing::new(vec![0; n]));
         for (c0, c1) in c0.chunks_mut(row).zip(c1.chunks_mut(row)) {
-            rng.ternary(&mut u);
-            let u = small_to_evaluation(&u, primes.len(), |limb| &primes[limb]);
-            for (out, key) in [(c0, &self.pair.c0), (c1, &self.a)] {
-                rng.gaussian(&mut e);
-                let e = small_to_evaluation(&e, primes.len(), |limb| &primes[limb]);
-                let rows = out.par_chunks_mut(n).zip(key.par_chunks(n)).zip(u.par_chunks(n)).zip(e.par_chunks(n));
-                rows.zip(primes).for_each(|((((out, key), u), e), prime)| {
-                    rows::mul_add(prime.reducer(), out, Some(key), Some(u));
-                    rows::add(prime.reducer(), out, None, Some(e));
-                });
-            }
+            let [u, e0, e1] = &mut small;
+            rng.ternary(u);
+            rng.gaussian(e0);
+            rng.gaussian(e1);
+            let keys = self.pair.c0.par_chunks(n).zip(self.a.par_chunks(n));
+            let rows = c0.par_chunks_mut(n).zip(c1.par_chunks_mut(n)).zip(keys).zip(primes);
+            let scratch = || [(); 2].map(|()| Zeroizing::new(vec![0; n]));
+            rows.for_each_init(scratch, |[u_row, e_row], (((c0, c1), (b, a)), prime)| {
+                small_row(u, prime, u_row);
+                for (out, key, e) in [(c0, b, &*e0), (c1, a, &*e1)] {
+                    small_row(e, prime, e_row);
+                    rows::hide(prime.reducer(), out, e_row, key, u_row);
+                }
+            });
         }
         Ok(HostPair { limbs, batch, c0, c1: UniformHalf::Words(c1) })
     }
@@ -178,15 +185,17 @@ impl SecretKey {
         let row = basis.primes().len() * n;
         let prime = |limb: usize| &self.parameters().tables().primes()[basis.primes()[limb] as usize];
         let seed = rng.seed();
-        let a = expand(&seed, self.parameters(), batch, basis);
         let mut c0 = message.to_vec();
         let mut e = Zeroizing::new(vec![0; n]);
-        for (c0, a) in c0.chunks_mut(row).zip(a.chunks(row)) {
+        for (poly, c0) in c0.chunks_mut(row).enumerate() {
             rng.gaussian(&mut e);
-            let e = small_to_evaluation(&e, basis.primes().len(), prime);
-            let rows = c0.par_chunks_mut(n).zip(a.par_chunks(n)).zip(e.par_chunks(n)).enumerate();
-            rows.for_each(|(limb, ((c0, a), e))| {
-                rows::mask(prime(limb).reducer(), c0, e, a, self.limb(basis.primes()[limb] as usize));
+            // A row of the uniform half is made where it is used, as `expand` makes it.
+            let scratch = || (vec![0; n], Zeroizing::new(vec![0; n]));
+            c0.par_chunks_mut(n).enumerate().for_each_init(scratch, |(a, e_row), (limb, c0)| {
+                let prime = prime(limb);
+                uniform_row(&seed, poly * basis.primes().len() + limb, prime.modulus(), a);
+                small_row(&e, prime, e_row);
+                rows::mask(prime.reducer(), c0, e_row, a, self.limb(basis.primes()[limb] as usize));
             });
         }
         HostPair { limbs: LimbCount(basis.limbs()), batch, c0, c1: UniformHalf::Seeded(seed) }
@@ -213,8 +222,11 @@ impl SecretKey {
         let mut out = Zeroizing::new(vec![0; size]);
         out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
             let prime = &self.parameters().tables().primes()[row % limbs];
-            for component in components.iter().rev() {
-                rows::horner(prime.reducer(), out, self.limb(row % limbs), &component[row * n..(row + 1) * n]);
+            let at = row * n..(row + 1) * n;
+            let Some((highest, others)) = components.split_last() else { return };
+            out.copy_from_slice(&highest[at.clone()]);
+            for component in others.iter().rev() {
+                rows::horner(prime.reducer(), out, self.limb(row % limbs), &component[at.clone()]);
             }
         });
         Ok(out)

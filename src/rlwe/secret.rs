@@ -124,14 +124,16 @@ pub(super) fn small_to_evaluation<'a>(
 ) -> Zeroizing<Vec<u32>> {
     let n = coefficients.len();
     let mut out = Zeroizing::new(vec![0; n * limbs]);
-    out.par_chunks_mut(n).enumerate().for_each(|(limb, out)| {
-        let prime = prime(limb);
-        let q = prime.q();
-        // Branch-free: adds q where the sign bit is set.
-        out.iter_mut()
-            .zip(coefficients)
-            .for_each(|(o, c)| *o = c.wrapping_add((c >> 31) & q.cast_signed()).cast_unsigned());
-        prime.forward(out);
-    });
+    out.par_chunks_mut(n).enumerate().for_each(|(limb, out)| small_row(coefficients, prime(limb), out));
     out
+}
+
+/// One limb of such a polynomial.
+pub(super) fn small_row(coefficients: &[i32], prime: &Prime, out: &mut [u32]) {
+    let q = prime.q();
+    // Branch-free: adds q where the sign bit is set.
+    out.iter_mut()
+        .zip(coefficients)
+        .for_each(|(o, c)| *o = c.wrapping_add((c >> 31) & q.cast_signed()).cast_unsigned());
+    prime.forward(out);
 }

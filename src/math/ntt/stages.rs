@@ -45,8 +45,8 @@ impl<L: Lanes> Roots<L> {
     /// The roots below node `top`, as many levels as the passes over rows take.
     fn heap(&self, top: usize, levels: u32) -> Heap {
         let mut out = [Root::default(); 16];
-        for at in 1..1usize << levels {
-            out[at] = self.nodes[((top - 1) << at.ilog2()) + at];
+        for (at, root) in out.iter_mut().enumerate().take(1 << levels).skip(1) {
+            *root = self.nodes[((top - 1) << at.ilog2()) + at];
         }
         out
     }
