@@ -68,6 +68,11 @@ vectorized! {
         debug_assert!(terms.len() < PRODUCTS);
         let (out0, out1) = (pairs_mut(out0), pairs_mut(out1));
         let [start0, start1] = start.map(u64::from);
+        let mut rows = [[&[][..]; 3]; PRODUCTS - 1];
+        for (rows, term) in rows.iter_mut().zip(terms) {
+            *rows = [pairs(term[0]), pairs(term[1]), pairs(term[2])];
+        }
+        let rows = &rows[..terms.len()];
         for (block, (out0, out1)) in out0.chunks_exact_mut(PAIRS).zip(out1.chunks_exact_mut(PAIRS)).enumerate() {
             let (mut low0, mut high0) = ([0u64; PAIRS], [0u64; PAIRS]);
             let (mut low1, mut high1) = ([0u64; PAIRS], [0u64; PAIRS]);
@@ -83,8 +88,9 @@ vectorized! {
                     high1[j] = (out1[j] >> 32) * start1;
                 }
             }
-            for term in terms {
-                let [x, a, b] = term.map(|row| &pairs(row)[block * PAIRS..][..PAIRS]);
+            let at = block * PAIRS..(block + 1) * PAIRS;
+            for [x, a, b] in rows {
+                let (x, a, b) = (&x[at.clone()], &a[at.clone()], &b[at.clone()]);
                 for j in 0..PAIRS {
                     let (x_low, x_high) = (x[j] & LOW, x[j] >> 32);
                     low0[j] += x_low * (a[j] & LOW);
