@@ -12,6 +12,7 @@ clippy:
 
 test:
     cargo test --release
+    cargo test --release --features profiling --test profile
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
