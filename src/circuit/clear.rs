@@ -1,6 +1,6 @@
 //! The reading in the clear: the values a circuit should have.
 
-use super::{Evaluator, LinearTransform, Matrix, Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
+use super::{Evaluator, LinearTransform, Plan, PlanReport, PlanTransform, PlanValue, PlanWeights, SparseMatrix};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -46,7 +46,7 @@ impl ClearValue {
 /// A known matrix at a level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClearWeights {
-    matrix: Matrix,
+    matrix: SparseMatrix,
     at: PlanWeights,
 }
 
@@ -168,8 +168,8 @@ impl Evaluator for Clear {
         Ok(ClearValue { vectors, at })
     }
 
-    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<ClearWeights> {
-        Ok(ClearWeights { at: self.plan.encode_weights(matrix, level)?, matrix: matrix.clone() })
+    fn encode_sparse(&self, matrix: &SparseMatrix, level: Level) -> Result<ClearWeights> {
+        Ok(ClearWeights { at: self.plan.encode_sparse(matrix, level)?, matrix: matrix.clone() })
     }
 
     fn add(&self, a: &ClearValue, b: &ClearValue) -> Result<ClearValue> {
@@ -283,8 +283,8 @@ impl Evaluator for Clear {
         let at = self.plan.combine(&a.at, &weights.at)?;
         let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; weights.matrix.rows()];
         for (row, out) in vectors.iter_mut().enumerate() {
-            for (&w, input) in weights.matrix.row(row).iter().zip(&a.vectors) {
-                out.iter_mut().zip(input).for_each(|(out, z)| *out += w * z);
+            for &(column, w) in weights.matrix.row(row) {
+                out.iter_mut().zip(&a.vectors[column]).for_each(|(out, z)| *out += w * z);
             }
         }
         Ok(ClearValue { vectors, at })
@@ -298,6 +298,7 @@ impl Evaluator for Clear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit::Matrix;
 
     const SLOTS: usize = 6; // not a power of two: nothing here needs one
 

@@ -23,11 +23,11 @@
 //! Halevi and Shoup, ePrint 2014/106; GAZELLE: Juvekar, Vaikuntanathan and Chandrakasan, ePrint 2018/073.
 
 use super::transform::{LinearTransform, Schedule, powers, steps};
-use super::{Evaluator, MAX_SLOTS, Matrix};
+use super::{Evaluator, MAX_SLOTS, Matrix, SparseMatrix};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A real matrix as generalized diagonals, with the cheapest order of rotations.
@@ -48,7 +48,7 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug)]
 pub struct DiagonalMatrix {
-    matrix: Matrix,
+    matrix: SparseMatrix,
     input_period: usize,
     order: Order,
 }
@@ -65,7 +65,7 @@ struct Order {
 
 impl Order {
     /// Every order worth a look.
-    fn candidates(matrix: &Matrix, input_period: usize) -> impl Iterator<Item = Self> {
+    fn candidates(matrix: &SparseMatrix, input_period: usize) -> impl Iterator<Item = Self> {
         let offsets = offsets(matrix);
         let smallest = matrix.rows().next_power_of_two();
         powers(smallest, smallest.max(input_period)).flat_map(move |output_period| {
@@ -88,15 +88,9 @@ impl Order {
 }
 
 /// One (row, column) for every line `column - row = constant` with an entry that is not zero; (0, 0) if all are zero.
-fn offsets(matrix: &Matrix) -> Vec<(usize, usize)> {
+fn offsets(matrix: &SparseMatrix) -> Vec<(usize, usize)> {
     let mut seen = vec![None; matrix.rows() + matrix.columns()];
-    for row in 0..matrix.rows() {
-        for (column, &entry) in matrix.row(row).iter().enumerate() {
-            if entry != 0.0 {
-                seen[matrix.rows() + column - row] = Some((row, column));
-            }
-        }
-    }
+    matrix.iter().for_each(|(row, column, _)| seen[matrix.rows() + column - row] = Some((row, column)));
     if seen.iter().all(Option::is_none) { vec![(0, 0)] } else { seen.into_iter().flatten().collect() }
 }
 
@@ -116,6 +110,14 @@ impl DiagonalMatrix {
     /// [`Error::InvalidParameter`] unless `period` is a power of two between the number of columns and 2^16, and there are
     /// at most 2^16 rows.
     pub fn with_input_period(matrix: Matrix, period: usize) -> Result<Self> {
+        Self::sparse((&matrix).into(), period)
+    }
+
+    /// As [`Self::with_input_period`], for a matrix of which most entries are zero: diagonals without an entry cost nothing.
+    ///
+    /// # Errors
+    /// As [`Self::with_input_period`].
+    pub fn sparse(matrix: SparseMatrix, period: usize) -> Result<Self> {
         if !period.is_power_of_two() || period < matrix.columns() || period.max(matrix.rows()) > MAX_SLOTS {
             let (rows, columns) = (matrix.rows(), matrix.columns());
             let reason = format!("{period} is no power of two that serves {rows} x {columns}, up to {MAX_SLOTS}");
@@ -146,24 +148,34 @@ impl DiagonalMatrix {
     /// [`Error::ShapeMismatch`] when a period does not divide the slots; [`Error::LevelExhausted`] at level 0; the
     /// errors of [`Evaluator::encode_transform`].
     pub fn prepare<E: Evaluator>(&self, eval: &E, level: Level) -> Result<PreparedMatrix<E>> {
-        let period = self.input_period.max(self.output_period());
-        let groups = self.order.schedule.groups.iter();
-        let diagonals = groups.flat_map(|group| group.babies.iter().map(|j| group.giant + j)).map(|k| {
-            let entries = (0..period).map(|i| self.diagonal(k, i)).collect();
-            (k, entries)
-        });
-        let transform = LinearTransform::scheduled(period, diagonals.collect(), self.order.schedule.clone());
+        let transform = LinearTransform::scheduled(self.period(), self.diagonals(), self.order.schedule.clone());
         Ok(PreparedMatrix {
             transform: eval.encode_transform(&transform, level)?,
             folds: self.order.folds.iter().copied().map(steps).collect(),
         })
     }
 
-    /// Slot `i` of diagonal `k`.
-    fn diagonal(&self, k: usize, i: usize) -> Complex64 {
-        let (row, column) = (i % self.output_period(), (i + k) % self.input_period);
-        let inside = row < self.matrix.rows() && column < self.matrix.columns();
-        if inside { self.matrix.row(row)[column].into() } else { Complex64::ZERO }
+    /// The longer of both periods, that of the diagonals.
+    fn period(&self) -> usize {
+        self.input_period.max(self.output_period())
+    }
+
+    /// The diagonals of the schedule. Entry `M[r][c]` lies in diagonal `k = c - r mod D`, in the one slot `i` below the longer period
+    /// with `i = r mod R` and `i + k = c mod C`.
+    fn diagonals(&self) -> BTreeMap<usize, Vec<Complex64>> {
+        let groups = self.order.schedule.groups.iter();
+        let indices = groups.flat_map(|group| group.babies.iter().map(|j| group.giant + j));
+        let mut diagonals: BTreeMap<_, _> = indices.map(|k| (k, vec![Complex64::ZERO; self.period()])).collect();
+        let (rows, columns) = (self.output_period(), self.input_period);
+        let count = rows.min(columns);
+        for (row, column, x) in self.matrix.iter() {
+            let k = (column + count - row % count) % count;
+            let slot = if rows < columns { (column + columns - k) % columns } else { row };
+            if let Some(entries) = diagonals.get_mut(&k) {
+                entries[slot] = x.into();
+            }
+        }
+        diagonals
     }
 }
 
@@ -260,7 +272,7 @@ mod tests {
         assert_eq!(clear.level(&y), Level(0));
         for (i, got) in y.vectors()[0].iter().enumerate() {
             let row = i % matrix.output_period();
-            let want: f64 = if row < m.rows() { m.row(row).iter().zip(&x).map(|(m, x)| m * x).sum() } else { 0.0 };
+            let want = m.apply(&x).get(row).copied().unwrap_or(0.0);
             assert!((got - want).norm() < 1e-9, "slot {i}: {got} instead of {want}");
         }
         Ok(())
@@ -271,9 +283,9 @@ mod tests {
         #[test]
         fn every_schedule_computes_the_product((m, period) in cases()) {
             let chosen = DiagonalMatrix::with_input_period(m.clone(), period).unwrap();
-            for order in Order::candidates(&m, period) {
+            for order in Order::candidates(&(&m).into(), period) {
                 prop_assert!(chosen.order.cost() <= order.cost());
-                check(&DiagonalMatrix { matrix: m.clone(), input_period: period, order }).unwrap();
+                check(&DiagonalMatrix { matrix: (&m).into(), input_period: period, order }).unwrap();
             }
         }
     }

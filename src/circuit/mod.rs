@@ -25,6 +25,7 @@ mod plan;
 mod polynomial;
 mod remez;
 mod schedule;
+mod sparse;
 mod transform;
 
 pub use approximation::Approximation;
@@ -35,6 +36,7 @@ pub use function::{Comparison, Extremum};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};
 pub use polynomial::{Basis, Polynomial};
+pub use sparse::SparseMatrix;
 pub use transform::LinearTransform;
 pub(crate) use transform::{Group, Schedule, steps};
 
@@ -131,8 +133,16 @@ pub trait Evaluator {
     /// Encodes a matrix for [`Self::combine`] on values at `level`.
     ///
     /// # Errors
-    /// [`crate::Error::BadValue`], [`crate::Error::LevelExhausted`] or [`crate::Error::LevelTooHigh`].
-    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<Self::Weights>;
+    /// [`crate::Error::BadValue`], counted row by row through the full matrix; [`crate::Error::LevelExhausted`] or
+    /// [`crate::Error::LevelTooHigh`].
+    fn encode_sparse(&self, matrix: &SparseMatrix, level: Level) -> Result<Self::Weights>;
+    /// As [`Self::encode_sparse`], for a full matrix.
+    ///
+    /// # Errors
+    /// As [`Self::encode_sparse`].
+    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<Self::Weights> {
+        self.encode_sparse(&matrix.into(), level)
+    }
 
     /// `a + b`, both at one level.
     ///

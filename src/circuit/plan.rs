@@ -1,7 +1,7 @@
 //! The reading without values: levels, keys and cost of a circuit.
 
 use super::transform::{Schedule, steps};
-use super::{Evaluator, LinearTransform, Matrix, check_slots};
+use super::{Evaluator, LinearTransform, SparseMatrix, check_slots};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -292,7 +292,7 @@ impl Evaluator for Plan {
         Ok(PlanValue { level, batch: vectors.len() })
     }
 
-    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<PlanWeights> {
+    fn encode_sparse(&self, matrix: &SparseMatrix, level: Level) -> Result<PlanWeights> {
         if level > self.top {
             return Err(Error::LevelTooHigh { op: "encode_weights", wanted: level.0, available: self.top.0 });
         }
@@ -477,6 +477,7 @@ impl Evaluator for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit::Matrix;
 
     #[test]
     fn a_small_circuit_counted_by_hand() -> Result<()> {

@@ -3,7 +3,7 @@
 use super::ciphertext::{Ciphertext, HostCiphertext};
 use super::encoder::{Encoder, Plaintext};
 use super::parameters::Parameters;
-use crate::circuit::Matrix;
+use crate::circuit::{Matrix, SparseMatrix};
 use crate::device::{Device, View};
 use crate::error::{Error, Result};
 use crate::ring::{Coefficient, Evaluation, Ring, RnsPoly};
@@ -157,15 +157,26 @@ impl Evaluator {
     /// # Errors
     /// [`Error::BadValue`], [`Error::LevelTooHigh`]; out of memory.
     pub fn load_weights(&self, matrix: &Matrix, level: Level) -> Result<DeviceWeights> {
+        self.load_sparse(&matrix.into(), level)
+    }
+
+    /// As [`Self::load_weights`], for a matrix of which most entries are zero.
+    ///
+    /// # Errors
+    /// As [`Self::load_weights`].
+    pub fn load_sparse(&self, matrix: &SparseMatrix, level: Level) -> Result<DeviceWeights> {
         let scale = self.parameters.scale_at(level)?;
         let basis = self.parameters.rlwe().basis(self.parameters.limbs_at(level)?);
-        let mut words = Vec::with_capacity(matrix.entries().len() * basis.primes().len());
-        for (index, &x) in matrix.entries().iter().enumerate() {
+        let limbs = basis.primes().len();
+        let count = matrix.rows() * matrix.columns();
+        let mut words = vec![0; count * limbs];
+        for (row, column, x) in matrix.iter() {
+            let index = row * matrix.columns() + column;
             let integer = self.encoder.scalar(x, scale, level).map_err(|e| match e {
                 Error::BadValue { reason, .. } => Error::BadValue { index, reason },
                 other => other,
             })?;
-            words.extend(self.keys.ring().residues(integer, &basis));
+            words[index * limbs..][..limbs].copy_from_slice(&self.keys.ring().residues(integer, &basis));
         }
         let size = |count: usize| {
             u32::try_from(count).map_err(|_| Error::ShapeMismatch {
@@ -174,7 +185,7 @@ impl Evaluator {
                 got: format!("{count}"),
             })
         };
-        let shape = Shape { batch: size(matrix.entries().len())?, limbs: basis.limbs(), log_n: 0 };
+        let shape = Shape { batch: size(count)?, limbs: basis.limbs(), log_n: 0 };
         let buffer = self.device().upload(shape, &words)?;
         Ok(DeviceWeights {
             parameters: self.parameters.clone(),

@@ -16,7 +16,7 @@
 use super::chain::level_modulus;
 use super::encoder::Encoder;
 use super::parameters::Parameters;
-use crate::circuit::{self, LinearTransform, Matrix, Plan, PlanTransform, PlanValue, PlanWeights};
+use crate::circuit::{self, LinearTransform, Plan, PlanTransform, PlanValue, PlanWeights, SparseMatrix};
 use crate::error::{Error, Result};
 use crate::math::{Csprng, rows};
 use crate::units::{GaloisElement, Level};
@@ -242,7 +242,7 @@ pub struct NoiseWeights {
     at: PlanWeights,
     scale: f64,
     level: Level,
-    matrix: Matrix,
+    matrix: SparseMatrix,
 }
 
 /// A linear map as the prediction sees it.
@@ -525,8 +525,8 @@ impl circuit::Evaluator for NoiseEstimator {
         Ok(NoisePlain { at, vectors: vectors.iter().map(estimate).collect() })
     }
 
-    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<NoiseWeights> {
-        let at = self.plan.encode_weights(matrix, level)?;
+    fn encode_sparse(&self, matrix: &SparseMatrix, level: Level) -> Result<NoiseWeights> {
+        let at = self.plan.encode_sparse(matrix, level)?;
         Ok(NoiseWeights { at, scale: self.parameters.scale_at(level)?, level, matrix: matrix.clone() })
     }
 
@@ -699,9 +699,9 @@ impl circuit::Evaluator for NoiseEstimator {
         let at = self.plan.combine(&a.at, &weights.at)?;
         let q = self.parameters.dropped_at(a.level)?;
         let row = |row: usize| {
-            let mut terms = a.vectors.iter().zip(weights.matrix.row(row));
-            let sum = terms.try_fold(Estimate::ZERO, |sum, (v, &w)| {
-                Ok::<_, Error>(sum.plus(self.times_scalar(a, *v, w, weights.scale)?))
+            let mut terms = weights.matrix.row(row).iter();
+            let sum = terms.try_fold(Estimate::ZERO, |sum, &(column, w)| {
+                Ok::<_, Error>(sum.plus(self.times_scalar(a, a.vectors[column], w, weights.scale)?))
             })?;
             Ok(self.rescaled(sum, q))
         };

@@ -3,7 +3,7 @@
 use super::ciphertext::Ciphertext;
 use super::evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
 use super::transform::DeviceTransform;
-use crate::circuit::{self, LinearTransform, Matrix};
+use crate::circuit::{self, LinearTransform, SparseMatrix};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
@@ -53,11 +53,11 @@ impl circuit::Evaluator for Evaluator {
         self.load_plaintext(&self.encoder().encode(vectors, level)?)
     }
 
-    fn encode_weights(&self, matrix: &Matrix, level: Level) -> Result<DeviceWeights> {
+    fn encode_sparse(&self, matrix: &SparseMatrix, level: Level) -> Result<DeviceWeights> {
         if level.0 == 0 {
             return Err(Error::LevelExhausted { op: "combine", needed: 1, left: 0 });
         }
-        self.load_weights(matrix, level)
+        self.load_sparse(matrix, level)
     }
 
     fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
