@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_wide_model_gets_a_ring_with_its_slots() {
         let weights = Matrix::new(1, 5_000, vec![0.01; 5_000]).unwrap();
-        let model = Model::from_layers(vec![Layer::Dense { weights, bias: vec![0.5] }]).unwrap();
+        let model = Model::from_layers(vec![5_000], vec![Layer::Dense { weights, bias: vec![0.5] }]).unwrap();
         let wide = Deployment::new(&model, Packing::Latency).unwrap();
         assert_eq!(wide.parameters().slots(), 8_192);
         // One feature a vector: security alone decides.

@@ -1,7 +1,7 @@
 //! Inference on encrypted data: a trained [`Model`] as a circuit.
 //!
 //! # Concepts
-//! A [`Model`] is a list of [`Layer`]s with known weights. It names no scheme and no device: [`Model::prepare`] encodes the
+//! A [`Model`] is a graph of [`Layer`]s with known weights. It names no scheme and no device: [`Model::prepare`] encodes the
 //! weights for any [`crate::circuit::Evaluator`], [`CompiledModel::run`] applies them, [`Model::plan`] tells the levels and
 //! rotation keys before any key exists, and [`Model::predict_clear`] is the definition all of them are tested against.
 //!
@@ -14,13 +14,11 @@
 
 mod compile;
 mod deploy;
-mod file;
-mod layer;
+mod import;
 mod model;
 mod packing;
 
 pub use compile::CompiledModel;
 pub use deploy::{Client, Deployment, Server};
-pub use layer::Layer;
-pub use model::Model;
+pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
 pub use packing::{Packing, pack_inputs, unpack_outputs};

@@ -1,24 +1,15 @@
 //! Models from safetensors files. The bytes are hostile.
 
-use super::Layer;
-use super::model::MAX_LAYERS;
+use super::{bad, short};
 use crate::circuit::Matrix;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::ml::{Activation, Layer};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeSet;
 
 /// Digits of the longest number that a header may hold. `safetensors` 0.8 adds offsets without checking for overflow.
 const MAX_DIGITS: usize = 15;
-
-fn bad(field: &str, reason: impl Into<String>) -> Error {
-    Error::BadModel { field: short(field), reason: reason.into() }
-}
-
-/// A name from the file, cut to a length that can be printed.
-fn short(name: &str) -> String {
-    name.chars().take(64).collect()
-}
 
 /// The layers of a file; whether they fit one another is left to [`super::Model::from_layers`].
 pub(super) fn read_layers(bytes: &[u8]) -> Result<Vec<Layer>> {
@@ -32,11 +23,11 @@ pub(super) fn read_layers(bytes: &[u8]) -> Result<Vec<Layer>> {
     let mut left: BTreeSet<&str> = file.names().into_iter().collect();
     let mut layers = Vec::new();
     for (index, name) in list.split(',').enumerate() {
-        if index == MAX_LAYERS {
-            return Err(bad("layers", format!("more than {MAX_LAYERS} layers")));
+        if index == 1024 {
+            return Err(bad("layers", "more than 1024 layers"));
         }
         layers.push(match name {
-            "square" => Layer::Square,
+            "square" => Layer::Activation(Activation::Square),
             "dense" => {
                 let (weight, bias) = (format!("{index}.weight"), format!("{index}.bias"));
                 left.remove(weight.as_str());
@@ -96,12 +87,13 @@ fn tensor<const D: usize>(file: &SafeTensors<'_>, name: &str) -> Result<([usize;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::ml::Model;
     use proptest::prelude::*;
     use safetensors::tensor::TensorView;
     use std::collections::HashMap;
 
-    const DIGITS: &[u8] = include_bytes!("../../examples/data/digits/mlp.safetensors");
+    const DIGITS: &[u8] = include_bytes!("../../../examples/data/digits/mlp.safetensors");
 
     /// A file with these tensors, all entries 1.5.
     fn file(layers: &str, tensors: &[(&str, Dtype, &[usize])]) -> Vec<u8> {
@@ -132,8 +124,8 @@ mod tests {
         for (weight, bias) in [(Dtype::F16, Dtype::BF16), (Dtype::F32, Dtype::F64)] {
             let bytes = file("square,dense", &[("1.weight", weight, &[2, 3]), ("1.bias", bias, &[2])]);
             let weights = Matrix::new(2, 3, vec![1.5; 6]).unwrap();
-            let want = [Layer::Square, Layer::Dense { weights, bias: vec![1.5; 2] }];
-            assert_eq!(Model::from_safetensors(&bytes).unwrap().layers(), want);
+            let want = vec![Layer::Activation(Activation::Square), Layer::Dense { weights, bias: vec![1.5; 2] }];
+            assert_eq!(Model::from_safetensors(&bytes).unwrap(), Model::from_layers(vec![3], want).unwrap());
         }
     }
 
