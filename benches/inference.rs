@@ -17,11 +17,11 @@ use std::sync::OnceLock;
 const IMAGES: &str = include_str!("../examples/data/digits/digits.csv");
 const WEIGHTS: &[u8] = include_bytes!("../examples/data/digits/mlp.safetensors");
 
-fn set_up(deployment: &Deployment, model: &Model, place: &Place, images: usize) -> Result<(Server, HostCiphertext)> {
+fn set_up(deployment: &Deployment, place: &Place, images: usize) -> Result<(Server, HostCiphertext)> {
     let client = deployment.client_from_seed(&Seed::from_bytes([3; 32]))?;
     let pixels = |line: &str| line.split(',').take(64).filter_map(|x| x.parse().ok()).map(|x: f64| x / 16.0).collect();
     let samples: Vec<Vec<f64>> = IMAGES.lines().cycle().take(images).map(pixels).collect();
-    let server = Server::new(deployment, model, place.device(), client.evaluation_keys())?;
+    let server = Server::new(deployment, place.device(), client.evaluation_keys())?;
     Ok((server, client.encrypt(&samples)?))
 }
 
@@ -46,7 +46,7 @@ fn main() {
                 group.bench_function(
                     BenchmarkId::new(function, format!("batch={batch},{}", place.label())),
                     |bencher| {
-                        let make = || place.install(|| set_up(&deployment, &model, &place, images).expect("it fits"));
+                        let make = || place.install(|| set_up(&deployment, &place, images).expect("it fits"));
                         let (server, request) = made.get_or_init(make);
                         place.time(bencher, || {
                             black_box(server.run(request).expect("the device works"));

@@ -101,7 +101,7 @@ fn classify(options: &Options) -> Result<(), Error> {
 
     // --- the server brings keys and weights to its device -----------------------------------
     let start = Instant::now();
-    let server = Server::new(&deployment, &model, &device, client.evaluation_keys())?;
+    let server = Server::new(&deployment, &device, client.evaluation_keys())?;
     stage("server: set-up", start.elapsed());
 
     // --- encrypted images go over, encrypted answers come back ------------------------------

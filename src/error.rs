@@ -93,6 +93,15 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The caller's own wish.
+    #[error("stopped on request after {done} of {steps} steps")]
+    Cancelled {
+        /// Steps that were run.
+        done: usize,
+        /// Steps of the whole run.
+        steps: usize,
+    },
+
     // --- make or send another key -----------------------------------------------------------
     /// No key for this rotation.
     #[error(

@@ -78,6 +78,9 @@ impl Order {
         })
     }
 
+    /// Products with a plaintext that take about as long as one with a key.
+    const PLAIN: usize = 16;
+
     fn keys(&self) -> BTreeSet<usize> {
         self.schedule.keys().into_iter().chain(self.folds.iter().copied()).collect()
     }
@@ -140,6 +143,12 @@ impl DiagonalMatrix {
     /// Rotation steps that need a key, sorted.
     pub fn rotations(&self) -> Vec<i32> {
         self.order.keys().into_iter().map(steps).collect()
+    }
+
+    /// What a product takes, in products with a plaintext.
+    pub(crate) fn cost(&self) -> usize {
+        let diagonals: usize = self.order.schedule.groups.iter().map(|group| group.babies.len()).sum();
+        Order::PLAIN * self.order.cost().0 + diagonals
     }
 
     /// Encodes the diagonals for inputs at `level`.

@@ -1,29 +1,217 @@
-//! A model encoded for one evaluator.
+//! A model as a circuit, and encoded for one evaluator.
 
-use super::packing::repeat;
-use super::{Activation, Layer, Model, Packing};
-use crate::circuit::{DiagonalMatrix, Evaluator, Plan, PlanReport, PreparedMatrix, check_slots};
+use super::Packing;
+use super::layout::{self, Layout, moves};
+use super::lower::{Approximate, Operation, Step, Steps, lower, plain_sign};
+use super::model::Model;
+use super::packing::{Packer, spread};
+use crate::circuit::{
+    Approximation, Clear, DiagonalMatrix, Evaluator, Plan, PlanReport, Polynomial, PreparedMatrix, SparseMatrix,
+    check_slots,
+};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-/// A [`Model`] with every weight encoded at the level where it is used.
-pub struct CompiledModel<E: Evaluator> {
+/// A [`Model`] lowered to encrypted steps for one packing: which values there are, what makes them, where their entries lie.
+///
+/// It names no scheme, no device and no level: [`Self::prepare`] encodes the weights for any [`Evaluator`].
+///
+/// # Example
+/// ```
+/// use ringlight::circuit::{Clear, Matrix};
+/// use ringlight::ml::{Activation, Approximate, Layer, Model, ModelCircuit, Packing};
+/// use ringlight::units::Level;
+///
+/// let dense = Layer::Dense { weights: Matrix::new(1, 2, vec![1.0, 2.0])?, bias: vec![0.5] };
+/// let model = Model::from_layers(vec![2], vec![dense, Layer::Activation(Activation::Square)])?; // (x + 2y + 0.5)^2
+/// let circuit = ModelCircuit::new(&model, Packing::Latency, 8, &Approximate::default())?;
+/// let report = circuit.plan()?;
+/// assert_eq!((report.depth, report.rotations), (2, vec![1]));
+///
+/// let clear = Clear::new(8, Level(2)); // any evaluator
+/// let packer = circuit.packer();
+/// let x = clear.value(&packer.pack(&[vec![1.0, 0.25], vec![-1.0, 0.0]])?, Level(2))?;
+/// let y = circuit.prepare(&clear, Level(2))?.run(&clear, &x)?;
+/// assert_eq!(packer.unpack(y.vectors(), 2)?, [[4.0], [0.25]]);
+/// # Ok::<(), ringlight::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelCircuit {
+    steps: Arc<Steps>,
     packing: Packing,
-    steps: Vec<Step<E>>,
+    slots: usize,
+    /// Of every value; compact ones in the batch packing, where entries are vectors.
+    layouts: Vec<Layout>,
 }
 
-enum Step<E: Evaluator> {
-    /// `W x` within every vector.
+impl ModelCircuit {
+    /// Lowers a model for vectors of `slots` entries.
+    ///
+    /// # Errors
+    /// [`Error::BadModel`], naming the node, for a softmax before the end or a function whose range no calibration sample tells;
+    /// [`Error::Unreachable`] for a function that no polynomial comes near enough; [`Error::TooManyValues`] when a value does not fit
+    /// the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for a number of slots that is no power of two or larger than any
+    /// ring's, and for linear layers too large to be composed.
+    pub fn new(model: &Model, packing: Packing, slots: usize, approximate: &Approximate) -> Result<Self> {
+        Self::of_steps(Arc::new(lower(model, approximate)?), packing, slots)
+    }
+
+    pub(super) fn of_steps(steps: Arc<Steps>, packing: Packing, slots: usize) -> Result<Self> {
+        check_slots(slots)?;
+        if !slots.is_power_of_two() {
+            return Err(Error::InvalidParameter { what: "slots", reason: format!("{slots} is no power of two") });
+        }
+        let compact = |value| Layout::compact(steps.shape(value).iter().product());
+        let layouts = match packing {
+            Packing::Latency => layout::choose(&steps, slots)?,
+            Packing::Batch => (0..=steps.steps.len()).map(compact).collect(),
+        };
+        Ok(Self { steps, packing, slots, layouts })
+    }
+
+    /// How samples lie in the slots.
+    pub fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// Entries of the vectors that it works on.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Levels that a run takes.
+    pub fn depth(&self) -> u32 {
+        self.steps.depth()
+    }
+
+    /// Steps of a run.
+    pub fn steps(&self) -> usize {
+        self.steps.steps.len()
+    }
+
+    pub(super) fn list(&self) -> &Steps {
+        &self.steps
+    }
+
+    pub(super) fn layout(&self, value: usize) -> &Layout {
+        &self.layouts[value]
+    }
+
+    /// What lays samples out and reads answers.
+    pub fn packer(&self) -> Packer {
+        let last = self.layouts.len() - 1;
+        Packer {
+            packing: self.packing,
+            slots: self.slots,
+            input: self.layouts[0].clone(),
+            output: self.layouts[last].clone(),
+            output_shape: self.steps.shape(last).to_vec(),
+            end: self.steps.end.clone(),
+        }
+    }
+
+    /// Vectors of an input: one a sample, or one a feature.
+    pub(super) fn input_batch(&self) -> usize {
+        if self.packing == Packing::Latency { 1 } else { self.layouts[0].places.len() }
+    }
+
+    /// Levels, keys and work of a run.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn plan(&self) -> Result<PlanReport> {
+        let plan = Plan::new(self.slots);
+        let x = plan.input(self.input_batch());
+        self.prepare(&plan, plan.level(&x))?.run(&plan, &x)?;
+        Ok(plan.report())
+    }
+
+    /// The answers of this very circuit on plain numbers: those of an encrypted run without noise.
+    ///
+    /// # Errors
+    /// As [`Packer::pack`] and [`Self::prepare`].
+    pub fn predict_clear(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        let top = Level(self.depth());
+        let (clear, packer) = (Clear::new(self.slots, top), self.packer());
+        let prepared = self.prepare(&clear, top)?;
+        let runs = samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }).map(|samples| {
+            let y = prepared.run(&clear, &clear.value(&packer.pack(samples)?, top)?)?;
+            packer.unpack(y.vectors(), samples.len())
+        });
+        Ok(runs.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Encodes all weights, once, for inputs at `input_level`.
+    ///
+    /// # Errors
+    /// [`Error::LevelExhausted`] when `input_level` is below [`Self::depth`]; [`Error::ShapeMismatch`] for an evaluator with another
+    /// number of slots; the errors of [`Evaluator::encode`], [`Evaluator::encode_sparse`] and [`Evaluator::encode_transform`].
+    pub fn prepare<E: Evaluator>(&self, eval: &E, input_level: Level) -> Result<CompiledModel<E>> {
+        let (needed, left) = (self.depth(), input_level.0);
+        if left < needed {
+            return Err(Error::LevelExhausted { op: "ModelCircuit::prepare", needed, left });
+        }
+        if eval.slots() != self.slots {
+            let (expected, got) = (format!("{} slots", self.slots), format!("{}", eval.slots()));
+            return Err(Error::ShapeMismatch { op: "ModelCircuit::prepare", expected, got });
+        }
+        let mut encoding = Encoding { circuit: self, eval, periods: vec![self.layouts[0].period] };
+        let depths = self.steps.depths();
+        let mut steps = Vec::with_capacity(self.steps());
+        let mut last_use: Vec<usize> = (0..=self.steps()).collect();
+        for (index, step) in self.steps.steps.iter().enumerate() {
+            let operands = step.operation.operands();
+            let depth = operands.iter().map(|&value| depths[value]).max().unwrap_or(0);
+            operands.into_iter().for_each(|value| last_use[value] = index);
+            steps.push(encoding.step(index, step, Level(left - depth))?);
+        }
+        Ok(CompiledModel { packing: self.packing, input_level, steps, last_use })
+    }
+}
+
+/// A [`ModelCircuit`] with every weight encoded at the level where it is used.
+pub struct CompiledModel<E: Evaluator> {
+    packing: Packing,
+    input_level: Level,
+    steps: Vec<EncodedStep<E>>,
+    /// For every value the last step that takes it.
+    last_use: Vec<usize>,
+}
+
+struct EncodedStep<E: Evaluator> {
+    name: String,
+    /// Where its operands must stand.
+    level: Level,
+    work: Work<E>,
+}
+
+enum Work<E: Evaluator> {
+    Sum(Vec<(usize, Term<E>)>, Bias<E>),
+    Square(usize),
+    Polynomial(usize, Polynomial),
+    Function(usize, Approximation),
+    Product(usize, usize),
+}
+
+/// One summand of an affine map.
+enum Term<E: Evaluator> {
+    /// `x` or `-x`.
+    Signed(f64),
+    /// `M x` within every vector.
     Diagonals(PreparedMatrix<E>),
-    /// `W x` across the batch.
+    /// `M x` across the batch.
     Combine(E::Weights),
-    /// `x + b` within every vector.
-    Bias(E::Plain),
-    /// `x + b` across the batch.
+}
+
+enum Bias<E: Evaluator> {
+    None,
+    /// Within every vector.
+    Slots(E::Plain),
+    /// Across the batch.
     Scalars(Vec<f64>),
-    /// `x^2`.
-    Square,
 }
 
 impl<E: Evaluator> fmt::Debug for CompiledModel<E> {
@@ -35,82 +223,85 @@ impl<E: Evaluator> fmt::Debug for CompiledModel<E> {
     }
 }
 
-fn unsupported(name: &str) -> Error {
-    let reason = "only a chain of dense layers and squares on vectors can be compiled";
-    Error::BadModel { field: name.into(), reason: reason.into() }
+/// Encodes step after step.
+struct Encoding<'a, E: Evaluator> {
+    circuit: &'a ModelCircuit,
+    eval: &'a E,
+    /// The period that every value so far has.
+    periods: Vec<usize>,
 }
 
-impl Model {
-    /// Levels that a run consumes: one a node.
-    pub fn depth(&self) -> u32 {
-        u32::try_from(self.nodes().len()).expect("at most MAX_NODES")
+impl<E: Evaluator> Encoding<'_, E> {
+    /// Step `index`, whose operands stand at `level`.
+    fn step(&mut self, index: usize, step: &Step, level: Level) -> Result<EncodedStep<E>> {
+        let mut period = step.operation.operands().into_iter().map(|value| self.periods[value]).max().unwrap_or(1);
+        let work = match &step.operation {
+            Operation::Affine { terms, bias } => {
+                let moving = moves(&step.operation);
+                let mut encoded = Vec::with_capacity(terms.len());
+                let mut longest = if moving { 1 } else { period };
+                for (value, matrix) in terms {
+                    let term = match plain_sign(matrix).filter(|_| !moving) {
+                        Some(sign) => Term::Signed(sign),
+                        None => self.matrix(*value, index + 1, matrix, level, &mut longest)?,
+                    };
+                    encoded.push((*value, term));
+                }
+                period = longest;
+                let below = Level(level.0 - u32::from(moving));
+                Work::Sum(encoded, self.bias(index + 1, bias, period, below)?)
+            }
+            Operation::Square(x) => Work::Square(*x),
+            Operation::Polynomial(x, polynomial) => Work::Polynomial(*x, polynomial.clone()),
+            Operation::Function(x, function) => Work::Function(*x, function.clone()),
+            Operation::Product(x, y) => Work::Product(*x, *y),
+        };
+        self.periods.push(period);
+        Ok(EncodedStep { name: step.name.clone(), level, work })
     }
 
-    /// Slots that a run takes at least: the longest period of its vectors, or one for one sample ([`Packing::Batch`]).
-    pub fn least_slots(&self, packing: Packing) -> usize {
-        let entries = |value| self.shape(value).iter().product();
-        match packing {
-            // A matrix gives the period of its rows, or at most that of its input.
-            Packing::Latency => (0..=self.nodes().len()).map(entries).fold(1, usize::max).next_power_of_two(),
-            Packing::Batch => 1,
+    fn matrix(
+        &self,
+        from: usize,
+        to: usize,
+        matrix: &SparseMatrix,
+        level: Level,
+        period: &mut usize,
+    ) -> Result<Term<E>> {
+        if self.circuit.packing == Packing::Batch {
+            return Ok(Term::Combine(self.eval.encode_sparse(matrix, level)?));
         }
+        let layouts = &self.circuit.layouts;
+        let map: DiagonalMatrix = layout::diagonals(matrix, &layouts[from], self.periods[from], &layouts[to])?;
+        *period = map.output_period().max(*period);
+        Ok(Term::Diagonals(map.prepare(self.eval, level)?))
     }
 
-    /// Levels, keys and work of a run on vectors of `slots` entries.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] when a layer does not fit the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for
-    /// more slots than the largest ring has; [`Error::BadModel`] for layers that cannot be compiled.
-    pub fn plan(&self, slots: usize, packing: Packing) -> Result<PlanReport> {
-        let plan = Plan::new(slots);
-        let batch = if packing == Packing::Latency { 1 } else { self.inputs() };
-        let x = plan.input(batch);
-        self.prepare(&plan, packing, plan.level(&x))?.run(&plan, &x)?;
-        Ok(plan.report())
+    fn bias(&self, value: usize, bias: &[f64], period: usize, level: Level) -> Result<Bias<E>> {
+        if bias.iter().all(|b| *b == 0.0) {
+            return Ok(Bias::None);
+        }
+        if self.circuit.packing == Packing::Batch {
+            return Ok(Bias::Scalars(bias.to_vec()));
+        }
+        let layout = &self.circuit.layouts[value];
+        let places = Layout { period: period.max(layout.period), ..layout.clone() };
+        Ok(Bias::Slots(self.eval.encode(&[spread(bias, &places, self.eval.slots())], level)?))
     }
+}
 
-    /// Encodes all weights, once, for inputs at `input_level`.
-    ///
-    /// # Errors
-    /// [`Error::LevelExhausted`] when `input_level` is below [`Self::depth`]; [`Error::ShapeMismatch`] when a layer does
-    /// not fit the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for more slots than the largest ring has;
-    /// [`Error::BadModel`] for layers that cannot be compiled; the errors of [`Evaluator::encode`] and
-    /// [`Evaluator::encode_weights`].
-    pub fn prepare<E: Evaluator>(&self, eval: &E, packing: Packing, input_level: Level) -> Result<CompiledModel<E>> {
-        CompiledModel::new(self, eval, packing, input_level)
-    }
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Steps that were run.
+    pub done: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// The step that comes next, by the names of its nodes; empty at the end.
+    pub next: &'a str,
 }
 
 impl<E: Evaluator> CompiledModel<E> {
-    pub(super) fn new(model: &Model, eval: &E, packing: Packing, input_level: Level) -> Result<Self> {
-        let (needed, left, slots) = (model.depth(), input_level.0, eval.slots());
-        if left < needed {
-            return Err(Error::LevelExhausted { op: "Model::prepare", needed, left });
-        }
-        check_slots(slots)?;
-        let mut steps = Vec::new();
-        let mut period = model.inputs().next_power_of_two();
-        for (index, (node, level)) in model.nodes().iter().zip((0..=left).rev()).enumerate() {
-            let chained = node.inputs == [index] && node.shape.len() == 1;
-            match (&node.layer, packing) {
-                _ if !chained => return Err(unsupported(&node.name)),
-                (Layer::Activation(Activation::Square), _) => steps.push(Step::Square),
-                (Layer::Dense { weights, bias }, Packing::Latency) => {
-                    let matrix = DiagonalMatrix::with_input_period(weights.clone(), period)?;
-                    period = matrix.output_period();
-                    steps.push(Step::Diagonals(matrix.prepare(eval, Level(level))?));
-                    steps.push(Step::Bias(eval.encode(&[repeat(bias, period, slots)], Level(level - 1))?));
-                }
-                (Layer::Dense { weights, bias }, Packing::Batch) => {
-                    steps.push(Step::Combine(eval.encode_weights(weights, Level(level))?));
-                    steps.push(Step::Scalars(bias.clone()));
-                }
-                _ => return Err(unsupported(&node.name)),
-            }
-        }
-        Ok(Self { packing, steps })
-    }
-
     /// How the inputs must lie, and the outputs will.
     pub fn packing(&self) -> Packing {
         self.packing
@@ -119,125 +310,84 @@ impl<E: Evaluator> CompiledModel<E> {
     /// The model's answers for packed samples.
     ///
     /// # Shape
-    /// As [`super::pack_inputs`] gives and [`super::unpack_outputs`] takes.
+    /// As [`Packer::pack`] gives and [`Packer::unpack`] takes.
     /// # Level and scale
-    /// One level a layer.
+    /// The depth of the circuit.
     /// # Errors
     /// [`Error::LevelMismatch`] when `x` is not at the level the model was prepared for, [`Error::ShapeMismatch`] when
     /// its batch is not the number of features ([`Packing::Batch`]), [`Error::BadValue`] for a bias too large for the
     /// modulus ([`Packing::Batch`]), or a missing key.
     pub fn run(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
-        let mut value: Option<E::Value> = None;
-        for step in &self.steps {
-            let x = value.as_ref().unwrap_or(x);
-            value = Some(match step {
-                Step::Diagonals(matrix) => matrix.apply(eval, x)?,
-                Step::Combine(weights) => eval.combine(x, weights)?,
-                Step::Bias(bias) => eval.add_plain(x, bias)?,
-                Step::Scalars(bias) => eval.add_scalars(x, bias)?,
-                Step::Square => eval.square(x)?,
-            });
+        self.run_watched(eval, x, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Self::run`], telling `watch` before every step and at the end how far it is; a `Break` from it ends the run.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; [`Error::Cancelled`].
+    pub fn run_watched(
+        &self,
+        eval: &E,
+        x: &E::Value,
+        watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<E::Value> {
+        let (left, right) = (eval.level(x), self.input_level);
+        if left != right {
+            return Err(Error::LevelMismatch { op: "CompiledModel::run", left: left.0, right: right.0 });
         }
-        Ok(value.expect("a model has a layer"))
+        let steps = self.steps.len();
+        let mut values: Vec<Option<E::Value>> = vec![Some(eval.drop_to(x, eval.level(x))?)];
+        for (done, step) in self.steps.iter().enumerate() {
+            if watch(Progress { done, steps, next: &step.name }).is_break() {
+                return Err(Error::Cancelled { done, steps });
+            }
+            let value = step.run(eval, &values)?;
+            // Values that nothing takes any more free their memory.
+            for (kept, last) in values.iter_mut().zip(&self.last_use) {
+                if *last <= done {
+                    *kept = None;
+                }
+            }
+            values.push(Some(value));
+        }
+        if watch(Progress { done: steps, steps, next: "" }).is_break() {
+            return Err(Error::Cancelled { done: steps, steps });
+        }
+        Ok(values.pop().flatten().expect("the last value is the answer"))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::circuit::{Clear, Matrix};
-    use crate::ml::{pack_inputs, unpack_outputs};
-
-    const SQUARE: Layer = Layer::Activation(Activation::Square);
-
-    fn dense(rows: usize, columns: usize) -> Layer {
-        let entry = |i: usize| (i as f64 * 1.7).sin() / columns as f64;
-        let weights = Matrix::new(rows, columns, (0..rows * columns).map(entry).collect()).unwrap();
-        Layer::Dense { weights, bias: (0..rows).map(|i| 0.1 * i as f64 - 0.2).collect() }
-    }
-
-    /// Runs the planned circuit in the clear with exactly the planned levels and keys.
-    fn run(model: &Model, samples: &[Vec<f64>], packing: Packing, slots: usize) -> Result<Vec<Vec<f64>>> {
-        let report = model.plan(slots, packing)?;
-        assert_eq!(report.depth, model.depth());
-        let top = Level(report.depth);
-        let clear = Clear::new(slots, top).with_keys_of(report.clone());
-        let compiled = model.prepare(&clear, packing, top)?;
-        let y = compiled.run(&clear, &clear.value(&pack_inputs(samples, packing, slots)?, top)?)?;
-        assert_eq!(clear.level(&y), Level(0));
-        assert_eq!(clear.report(), report);
-        unpack_outputs(y.vectors(), packing, samples.len(), model.outputs())
-    }
-
-    fn assert_close(got: &[Vec<f64>], want: &[Vec<f64>]) {
-        assert_eq!(got.len(), want.len());
-        for (got, want) in got.iter().zip(want) {
-            assert_eq!(got.len(), want.len());
-            assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-9), "{got:?} instead of {want:?}");
-        }
-    }
-
-    #[test]
-    fn both_packings_agree_with_the_definition() {
-        for (inputs, layers) in [
-            (1, vec![dense(1, 1)]),
-            (5, vec![SQUARE, dense(3, 5), SQUARE, SQUARE]),
-            (6, vec![dense(40, 6), SQUARE, dense(2, 40)]),
-            (60, vec![dense(3, 60), dense(50, 3), SQUARE, dense(33, 50)]),
-        ] {
-            let model = Model::from_layers(vec![inputs], layers).unwrap();
-            let sample = |s: usize| (0..model.inputs()).map(|i| ((s * 31 + i) as f64).cos()).collect();
-            let samples: Vec<Vec<f64>> = (0..4).map(sample).collect();
-            let want = model.predict_clear(&samples).unwrap();
-            for packing in [Packing::Latency, Packing::Batch] {
-                assert_close(&run(&model, &samples, packing, 128).unwrap(), &want);
-                let least = model.least_slots(packing);
-                assert!(model.plan(least, packing).is_ok());
-                assert!(least == 1 || model.plan(least / 2, packing).is_err());
+impl<E: Evaluator> EncodedStep<E> {
+    fn run(&self, eval: &E, values: &[Option<E::Value>]) -> Result<E::Value> {
+        let value = |index: usize| values[index].as_ref().expect("a value lives until its last use");
+        let lowered = |index: usize| eval.drop_to(value(index), self.level);
+        match &self.work {
+            Work::Sum(terms, bias) => {
+                let mut sum: Option<E::Value> = None;
+                for (index, term) in terms {
+                    let x = lowered(*index)?;
+                    let more = match term {
+                        Term::Signed(sign) if *sign < 0.0 => eval.neg(&x)?,
+                        Term::Signed(_) => x,
+                        Term::Diagonals(matrix) => matrix.apply(eval, &x)?,
+                        Term::Combine(weights) => eval.combine(&x, weights)?,
+                    };
+                    sum = Some(match sum {
+                        Some(sum) => eval.add(&sum, &more)?,
+                        None => more,
+                    });
+                }
+                let sum = sum.expect("an affine map has a term");
+                match bias {
+                    Bias::None => Ok(sum),
+                    Bias::Slots(bias) => eval.add_plain(&sum, bias),
+                    Bias::Scalars(bias) => eval.add_scalars(&sum, bias),
+                }
             }
+            Work::Square(x) => eval.square(value(*x)),
+            Work::Polynomial(x, polynomial) => polynomial.evaluate(eval, value(*x)),
+            Work::Function(x, function) => function.evaluate(eval, value(*x)),
+            Work::Product(x, y) => eval.mul(&lowered(*x)?, &lowered(*y)?),
         }
-    }
-
-    #[test]
-    fn digits_are_recognised_in_both_packings() {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits");
-        let model = Model::from_safetensors(&std::fs::read(format!("{root}/mlp.safetensors")).unwrap()).unwrap();
-        assert_eq!((model.inputs(), model.outputs(), model.depth()), (64, 10, 3));
-        let csv = std::fs::read_to_string(format!("{root}/digits.csv")).unwrap();
-        let (mut samples, mut labels) = (Vec::new(), Vec::new());
-        for line in csv.lines().skip(3).step_by(4) {
-            let mut numbers: Vec<f64> = line.split(',').map(|x| x.parse().unwrap()).collect();
-            labels.push(numbers.pop().unwrap());
-            samples.push(numbers.iter().map(|x| x / 16.0).collect());
-        }
-        assert_eq!(samples.len(), 449);
-        let want = model.predict_clear(&samples).unwrap();
-        for packing in [Packing::Latency, Packing::Batch] {
-            let got = run(&model, &samples, packing, 512).unwrap();
-            assert_close(&got, &want);
-            let digit = |y: &Vec<f64>| (0..10usize).max_by(|&a, &b| y[a].total_cmp(&y[b])).unwrap() as f64;
-            let right = got.iter().zip(&labels).filter(|(y, label)| digit(y) == **label).count();
-            assert_eq!(right, 443); // the figure of the README, 98.66 %
-        }
-        assert_eq!(model.plan(512, Packing::Batch).unwrap().rotations, [0i32; 0]);
-        // 64 -> 32 folds once; 32 -> 10 folds once.
-        assert_eq!(model.plan(512, Packing::Latency).unwrap().rotations, [1, 2, 3, 4, 5, 6, 7, 8, 16, 32]);
-    }
-
-    #[test]
-    fn unfit_runs_are_errors() {
-        let model = Model::from_layers(vec![5], vec![dense(2, 5), SQUARE]).unwrap();
-        assert!(matches!(model.predict_clear(&[vec![1.0; 4]]), Err(Error::ShapeMismatch { .. })));
-        assert!(matches!(model.plan(4, Packing::Latency), Err(Error::ShapeMismatch { .. })));
-        for packing in [Packing::Latency, Packing::Batch] {
-            let endless = model.plan(1 << 60, packing);
-            assert!(matches!(endless, Err(Error::InvalidParameter { what: "slots", .. })));
-        }
-        let clear = Clear::new(8, Level(2));
-        let low = model.prepare(&clear, Packing::Batch, Level(1)).map(|_| ());
-        assert_eq!(low, Err(Error::LevelExhausted { op: "Model::prepare", needed: 2, left: 1 }));
-        let compiled = model.prepare(&clear, Packing::Batch, Level(2)).unwrap();
-        let x = clear.value(&vec![vec![]; 4], Level(2)).unwrap();
-        assert!(matches!(compiled.run(&clear, &x), Err(Error::ShapeMismatch { .. })));
     }
 }

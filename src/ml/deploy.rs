@@ -1,53 +1,89 @@
 //! A model split between its owner's client and somebody else's server.
 //!
-//! [`Deployment`] chooses parameters from the plan. [`Client`] holds the secret key and nothing of the server's;
+//! [`Deployment`] lowers the model and chooses parameters from the plan. [`Client`] holds the secret key and nothing of the server's;
 //! [`Server`] holds evaluation keys and the encoded model, and has no way to name a secret: the types it is made from do
 //! not contain one.
 
-use super::{CompiledModel, Model, Packing, pack_inputs, unpack_outputs};
+use super::compile::{CompiledModel, ModelCircuit, Progress};
+use super::lower::{Approximate, lower};
+use super::{Model, Packer, Packing};
 use crate::circuit::PlanReport;
-use crate::ckks::{Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Parameters};
+use crate::ckks::{Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Parameters, Security};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::math::Seed;
 use crate::rlwe::EvaluationKeys;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-/// What client and server agree on: model shape, packing, parameters, and the keys that the server needs.
+/// What is wanted of a [`Deployment`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How samples lie in the slots.
+    pub packing: Packing,
+    /// How functions are replaced by polynomials.
+    pub approximate: Approximate,
+    /// Bits of scale, see [`crate::ckks::Builder::scale_bits`]: 30 by default. Fewer may fit a smaller ring.
+    pub scale_bits: u32,
+    /// 128 bits by default.
+    pub security: Security,
+}
+
+impl Settings {
+    /// The defaults for a packing.
+    pub fn new(packing: Packing) -> Self {
+        Self { packing, approximate: Approximate::default(), scale_bits: 30, security: Security::Bits128 }
+    }
+}
+
+/// A model with parameters to run it under.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    packing: Packing,
-    inputs: usize,
-    outputs: usize,
+    circuit: ModelCircuit,
     parameters: Parameters,
     plan: PlanReport,
 }
 
 impl Deployment {
-    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its widest layer.
+    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its largest value.
     ///
-    /// # Level and scale
-    /// As many levels as the plan says, scale `2^30`: one limb a level.
     /// # Errors
-    /// [`Error::Insecure`] or [`Error::NoPrimes`] when the model is too deep for any ring of the table; errors of
-    /// [`Model::plan`].
+    /// As [`Self::with_settings`].
     pub fn new(model: &Model, packing: Packing) -> Result<Self> {
-        let builder = Parameters::builder().slots(model.least_slots(packing));
-        let parameters = builder.levels(model.depth()).scale_bits(30).build()?;
-        Self::with_parameters(model, packing, &parameters)
+        Self::with_settings(model, &Settings::new(packing))
     }
 
-    /// The model under parameters of the caller's choice.
+    /// As [`Self::new`], with more to choose.
     ///
     /// # Errors
-    /// [`Error::LevelExhausted`] when they have too few levels; errors of [`Model::plan`].
-    pub fn with_parameters(model: &Model, packing: Packing, parameters: &Parameters) -> Result<Self> {
-        let plan = model.plan(parameters.slots(), packing)?;
-        let left = parameters.max_level().0;
-        if plan.depth > left {
-            return Err(Error::LevelExhausted { op: "Deployment", needed: plan.depth, left });
+    /// [`Error::Insecure`] or [`Error::NoPrimes`] when the model is too deep for any ring of the table; errors of
+    /// [`ModelCircuit::new`] and [`ModelCircuit::prepare`].
+    pub fn with_settings(model: &Model, settings: &Settings) -> Result<Self> {
+        let steps = Arc::new(lower(model, &settings.approximate)?);
+        let largest = (0..=steps.steps.len()).map(|value| steps.shape(value).iter().product()).max().unwrap_or(1);
+        let builder = Parameters::builder().levels(steps.depth()).scale_bits(settings.scale_bits);
+        let slots = if settings.packing == Packing::Latency { largest } else { 1 };
+        let parameters = builder.security(settings.security).slots(slots).build()?;
+        let circuit = ModelCircuit::of_steps(steps, settings.packing, parameters.slots())?;
+        Self::of_circuit(circuit, parameters)
+    }
+
+    /// The model under parameters of the caller's choice; of `settings` packing and approximation count.
+    ///
+    /// # Errors
+    /// [`Error::LevelExhausted`] when they have too few levels; errors of [`ModelCircuit::new`].
+    pub fn with_parameters(model: &Model, settings: &Settings, parameters: &Parameters) -> Result<Self> {
+        let circuit = ModelCircuit::new(model, settings.packing, parameters.slots(), &settings.approximate)?;
+        Self::of_circuit(circuit, parameters.clone())
+    }
+
+    fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
+        let (needed, left) = (circuit.depth(), parameters.max_level().0);
+        if needed > left {
+            return Err(Error::LevelExhausted { op: "Deployment", needed, left });
         }
-        let (inputs, outputs) = (model.inputs(), model.outputs());
-        Ok(Self { packing, inputs, outputs, parameters: parameters.clone(), plan })
+        let plan = circuit.plan()?;
+        Ok(Self { circuit, parameters, plan })
     }
 
     /// The parameters.
@@ -55,17 +91,24 @@ impl Deployment {
         &self.parameters
     }
 
+    /// The lowered model.
+    pub fn circuit(&self) -> &ModelCircuit {
+        &self.circuit
+    }
+
     /// Levels, rotation keys and operations of one run.
     pub fn plan(&self) -> &PlanReport {
         &self.plan
     }
 
-    /// Samples that one ciphertext's run can answer in the batch packing; one a vector in the latency packing.
+    /// Samples that one run can answer in the batch packing; one a vector in the latency packing.
     pub fn samples_a_run(&self) -> usize {
-        match self.packing {
-            Packing::Latency => 1,
-            Packing::Batch => self.parameters.slots(),
-        }
+        self.circuit.packer().samples_a_run()
+    }
+
+    /// The keys that a run needs.
+    pub fn key_request(&self) -> KeyRequest {
+        KeyRequest::from_plan(&self.plan, self.parameters.max_level())
     }
 
     /// The client, with a fresh secret.
@@ -86,9 +129,10 @@ impl Deployment {
     /// None in practice.
     pub fn client_from_seed(&self, seed: &Seed) -> Result<Client> {
         let mut keys = KeyGenerator::from_seed(&self.parameters, seed);
-        let evaluation_keys = keys.evaluation_keys(&KeyRequest::from(&self.plan))?;
+        let evaluation_keys = keys.evaluation_keys(&self.key_request())?;
         Ok(Client {
-            deployment: self.clone(),
+            packer: self.circuit.packer(),
+            parameters: self.parameters.clone(),
             evaluation_keys,
             encryptor: keys.encryptor(),
             decryptor: keys.decryptor(),
@@ -99,7 +143,8 @@ impl Deployment {
 /// The data owner's side.
 #[derive(Debug)]
 pub struct Client {
-    deployment: Deployment,
+    packer: Packer,
+    parameters: Parameters,
     evaluation_keys: EvaluationKeys,
     encryptor: Encryptor,
     decryptor: Decryptor,
@@ -114,27 +159,17 @@ impl Client {
     /// Packs and encrypts samples: a batch of one vector a sample, or of one vector a feature.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] for samples of another length than the model's inputs; errors of [`pack_inputs`].
+    /// As [`Packer::pack`].
     pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<HostCiphertext> {
-        let Deployment { packing, inputs, parameters, .. } = &self.deployment;
-        if let Some(sample) = samples.iter().find(|s| s.len() != *inputs) {
-            return Err(Error::ShapeMismatch {
-                op: "Client::encrypt",
-                expected: format!("samples of {inputs} features"),
-                got: format!("{}", sample.len()),
-            });
-        }
-        let vectors = pack_inputs(samples, *packing, parameters.slots())?;
-        self.encryptor.encrypt_complex(&vectors, parameters.max_level())
+        self.encryptor.encrypt_complex(&self.packer.pack(samples)?, self.parameters.max_level())
     }
 
     /// The model's answers for the `samples` samples that were encrypted. For the key owner's eyes.
     ///
     /// # Errors
-    /// [`Error::ParameterMismatch`]; errors of [`unpack_outputs`].
+    /// [`Error::ParameterMismatch`]; as [`Packer::unpack`].
     pub fn decrypt(&self, answer: &HostCiphertext, samples: usize) -> Result<Vec<Vec<f64>>> {
-        let vectors = self.decryptor.decrypt(answer)?;
-        unpack_outputs(&vectors, self.deployment.packing, samples, self.deployment.outputs)
+        self.packer.unpack(&self.decryptor.decrypt(answer)?, samples)
     }
 }
 
@@ -150,9 +185,9 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`] for keys of other parameters; out of memory.
-    pub fn new(deployment: &Deployment, model: &Model, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
+    pub fn new(deployment: &Deployment, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
         let evaluator = Evaluator::new(&deployment.parameters, device, keys)?;
-        let model = model.prepare(&evaluator, deployment.packing, deployment.parameters.max_level())?;
+        let model = deployment.circuit.prepare(&evaluator, deployment.parameters.max_level())?;
         Ok(Self { evaluator, model })
     }
 
@@ -167,8 +202,20 @@ impl Server {
     /// [`Error::LevelMismatch`] for a ciphertext below the highest level; [`Error::ShapeMismatch`] for another batch than
     /// the packing's; [`Error::ParameterMismatch`]; device failures.
     pub fn run(&self, samples: &HostCiphertext) -> Result<HostCiphertext> {
+        self.run_watched(samples, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Self::run`], telling `watch` before every step and at the end how far it is; a `Break` from it ends the run.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; [`Error::Cancelled`].
+    pub fn run_watched(
+        &self,
+        samples: &HostCiphertext,
+        watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<HostCiphertext> {
         let x = self.evaluator.load(samples)?;
-        self.model.run(&self.evaluator, &x)?.to_host()
+        self.model.run_watched(&self.evaluator, &x, watch)?.to_host()
     }
 }
 

@@ -1,24 +1,30 @@
 //! Inference on encrypted data: a trained [`Model`] as a circuit.
 //!
 //! # Concepts
-//! A [`Model`] is a graph of [`Layer`]s with known weights. It names no scheme and no device: [`Model::prepare`] encodes the
-//! weights for any [`crate::circuit::Evaluator`], [`CompiledModel::run`] applies them, [`Model::plan`] tells the levels and
-//! rotation keys before any key exists, and [`Model::predict_clear`] is the definition all of them are tested against.
+//! A [`Model`] is a graph of [`Layer`]s with known weights; [`Model::predict_clear`] is its definition. [`ModelCircuit`] lowers it to
+//! encrypted steps: every stretch of linear layers is one sparse map and one level, activations become polynomials.
+//! It names no scheme and no device: [`ModelCircuit::prepare`] encodes the weights for any [`crate::circuit::Evaluator`],
+//! [`CompiledModel::run`] applies them, [`ModelCircuit::plan`] tells the levels and rotation keys before any key exists.
+//! [`Deployment`] finds parameters, and splits the work between a [`Client`] and a [`Server`].
 //!
 //! # Memory layout
 //! A [`Packing`] says how samples lie in the slots: one sample over the slots for a quick answer, or one slot a sample
-//! for throughput. [`pack_inputs`] and [`unpack_outputs`] translate.
+//! for throughput. A [`Packer`] translates.
 //!
 //! # Non-goals
-//! Encrypted weights, training, and activations that are not polynomials.
+//! Encrypted weights and training.
 
+mod affine;
 mod compile;
 mod deploy;
 mod import;
+mod layout;
+mod lower;
 mod model;
 mod packing;
 
-pub use compile::CompiledModel;
-pub use deploy::{Client, Deployment, Server};
+pub use compile::{CompiledModel, ModelCircuit, Progress};
+pub use deploy::{Client, Deployment, Server, Settings};
+pub use lower::Approximate;
 pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
-pub use packing::{Packing, pack_inputs, unpack_outputs};
+pub use packing::{Packer, Packing};

@@ -1,159 +1,196 @@
 //! How samples lie in the slots.
 
-use crate::circuit::check_slots;
+use super::layout::Layout;
+use super::model::{Activation, Layer, Model};
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 
 /// Where a sample's features go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Packing {
-    /// One sample over the slots, for the quickest answer: vector `s` of the batch is sample `s`, slot `i` holds feature
-    /// `i mod P`, where `P` is the number of features rounded up to a power of two. Dense layers rotate.
+    /// One sample over the slots, for the quickest answer: vector `s` of the batch is sample `s`, its features lie where the layers ask
+    /// for them. Linear layers rotate.
     Latency,
     /// One slot a sample, for throughput: vector `f` of the batch is feature `f`, slot `s` holds sample `s`. At most
     /// `slots` samples a run; no rotation, hence no rotation keys.
     Batch,
 }
 
-/// Lays samples out as the batch of slot vectors that a model takes.
-///
-/// # Shape
-/// `[samples][features]` to `[samples][slots]` ([`Packing::Latency`]) or `[features][slots]` ([`Packing::Batch`]).
-/// # Errors
-/// [`Error::ShapeMismatch`] for no samples, samples of different lengths or a period that does not divide the slots;
-/// [`Error::TooManyValues`] when a sample or the samples do not fit; [`Error::BadValue`] for a number that is not finite,
-/// counted through all samples; [`Error::InvalidParameter`] for more slots than the largest ring has.
-/// # Example
-/// ```
-/// use ringlight::ml::{Packing, pack_inputs, unpack_outputs};
-///
-/// let samples = vec![vec![1.0, 2.0, 3.0], vec![4.0, 5.0, 6.0]];
-/// let vectors = pack_inputs(&samples, Packing::Latency, 8)?;
-/// assert_eq!(vectors[1].iter().map(|z| z.re).collect::<Vec<_>>(), [4.0, 5.0, 6.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
-/// let vectors = pack_inputs(&samples, Packing::Batch, 8)?;
-/// assert_eq!(vectors[1].iter().map(|z| z.re).collect::<Vec<_>>(), [2.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-/// assert_eq!(unpack_outputs(&vectors, Packing::Batch, 2, 3)?, samples);
-/// # Ok::<(), ringlight::Error>(())
-/// ```
-pub fn pack_inputs(samples: &[Vec<f64>], packing: Packing, slots: usize) -> Result<Vec<Vec<Complex64>>> {
-    const OP: &str = "pack_inputs";
-    check_slots(slots)?;
-    let features = samples.first().map_or(0, Vec::len);
-    if features == 0 {
-        let (expected, got) = ("at least one sample of at least one feature".into(), "none".into());
-        return Err(Error::ShapeMismatch { op: OP, expected, got });
-    }
-    if let Some(other) = samples.iter().find(|sample| sample.len() != features) {
-        let expected = format!("{features} features in every sample");
-        return Err(Error::ShapeMismatch { op: OP, expected, got: format!("{}", other.len()) });
-    }
-    if let Some(index) = samples.iter().flatten().position(|x| !x.is_finite()) {
-        return Err(Error::BadValue { index, reason: "not a finite number" });
-    }
-    let used = if packing == Packing::Latency { features.next_power_of_two() } else { samples.len() };
-    if used > slots {
-        return Err(Error::TooManyValues { slots, got: used });
-    }
-    match packing {
-        Packing::Latency if !slots.is_multiple_of(used) => {
-            let expected = format!("a number of slots that the period {used} divides");
-            Err(Error::ShapeMismatch { op: OP, expected, got: format!("{slots} slots") })
-        }
-        Packing::Latency => Ok(samples.iter().map(|sample| repeat(sample, used, slots)).collect()),
-        Packing::Batch => {
-            let entry = |f: usize, s: usize| samples.get(s).map_or(Complex64::ZERO, |sample| sample[f].into());
-            Ok((0..features).map(|f| (0..slots).map(|s| entry(f, s)).collect()).collect())
+impl Packing {
+    /// The name on command lines and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Batch => "batch",
         }
     }
 }
 
-/// Slot `i` holds `x[i mod period]`, or zero where `x` is shorter than the period.
-pub(super) fn repeat(x: &[f64], period: usize, slots: usize) -> Vec<Complex64> {
-    (0..slots).map(|i| x.get(i % period).copied().unwrap_or(0.0).into()).collect()
+/// Lays samples out as the vectors that a model takes, and reads its answers: all that a client needs to know of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packer {
+    pub(super) packing: Packing,
+    pub(super) slots: usize,
+    pub(super) input: Layout,
+    pub(super) output: Layout,
+    pub(super) output_shape: Vec<usize>,
+    /// What is left to do with an answer.
+    pub(super) end: Option<Activation>,
 }
 
-/// Reads `outputs` numbers for each of `samples` samples from a model's result; the inverse of [`pack_inputs`].
-///
-/// # Shape
-/// `[samples][slots]` ([`Packing::Latency`]) or `[outputs][slots]` ([`Packing::Batch`]) to `[samples][outputs]`, the real
-/// parts.
-/// # Errors
-/// [`Error::ShapeMismatch`] when there are not as many vectors as that, or one is too short; for no samples or no outputs.
-pub fn unpack_outputs(
-    vectors: &[Vec<Complex64>],
-    packing: Packing,
-    samples: usize,
-    outputs: usize,
-) -> Result<Vec<Vec<f64>>> {
-    let (batch, used) = if packing == Packing::Latency { (samples, outputs) } else { (outputs, samples) };
-    if samples == 0 || outputs == 0 {
-        return Err(Error::ShapeMismatch {
-            op: "unpack_outputs",
-            expected: "at least one sample and one output".into(),
-            got: format!("{samples} samples of {outputs} outputs"),
-        });
+impl Packer {
+    /// How samples lie in the slots.
+    pub fn packing(&self) -> Packing {
+        self.packing
     }
-    if vectors.len() != batch || vectors.iter().any(|vector| vector.len() < used) {
-        let shortest = vectors.iter().map(Vec::len).min().unwrap_or(0);
-        return Err(Error::ShapeMismatch {
-            op: "unpack_outputs",
-            expected: format!("{batch} vectors of at least {used} slots"),
-            got: format!("{} vectors, the shortest of {shortest}", vectors.len()),
-        });
+
+    /// Samples that one run can answer: the slots in the batch packing; one a vector in the latency packing.
+    pub fn samples_a_run(&self) -> usize {
+        if self.packing == Packing::Latency { 1 } else { self.slots }
     }
-    let entry = |s: usize, o: usize| if packing == Packing::Latency { vectors[s][o].re } else { vectors[o][s].re };
-    Ok((0..samples).map(|s| (0..outputs).map(|o| entry(s, o)).collect()).collect())
+
+    /// Features of a sample.
+    pub fn inputs(&self) -> usize {
+        self.input.places.len()
+    }
+
+    /// Numbers in an answer.
+    pub fn outputs(&self) -> usize {
+        self.output.places.len()
+    }
+
+    /// What is left to the client: applied to every answer by [`Self::unpack`].
+    pub fn end(&self) -> Option<&Activation> {
+        self.end.as_ref()
+    }
+
+    /// Lays samples out.
+    ///
+    /// # Shape
+    /// `[samples][features]` to `[samples][slots]` ([`Packing::Latency`]) or `[features][slots]` ([`Packing::Batch`]).
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for no samples or one of another length; [`Error::TooManyValues`] for more than fit a run;
+    /// [`Error::BadValue`] for a number that is not finite, counted through all samples.
+    pub fn pack(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
+        let features = self.inputs();
+        if samples.is_empty() || samples.iter().any(|sample| sample.len() != features) {
+            let got = samples.iter().map(Vec::len).find(|len| *len != features);
+            return Err(Error::ShapeMismatch {
+                op: "Packer::pack",
+                expected: format!("at least one sample, each of {features} features"),
+                got: got.map_or_else(|| "none".into(), |len| format!("{len} features")),
+            });
+        }
+        if let Some(index) = samples.iter().flatten().position(|x| !x.is_finite()) {
+            return Err(Error::BadValue { index, reason: "not a finite number" });
+        }
+        if self.packing == Packing::Batch && samples.len() > self.slots {
+            return Err(Error::TooManyValues { slots: self.slots, got: samples.len() });
+        }
+        Ok(match self.packing {
+            Packing::Latency => samples.iter().map(|sample| spread(sample, &self.input, self.slots)).collect(),
+            Packing::Batch => {
+                let feature = |f: usize| samples.iter().map(|sample| sample[f].into()).collect();
+                (0..features).map(feature).collect()
+            }
+        })
+    }
+
+    /// Reads the answers for `samples` samples from a model's result, and does what was left to the client.
+    ///
+    /// # Shape
+    /// `[samples][slots]` ([`Packing::Latency`]) or `[outputs][slots]` ([`Packing::Batch`]) to `[samples][outputs]`, the real
+    /// parts.
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when there are not as many vectors as that, or one is too short; for no samples.
+    pub fn unpack(&self, vectors: &[Vec<Complex64>], samples: usize) -> Result<Vec<Vec<f64>>> {
+        let (batch, used) = match self.packing {
+            Packing::Latency => (samples, self.output.places.iter().max().map_or(0, |place| place + 1)),
+            Packing::Batch => (self.outputs(), samples),
+        };
+        if samples == 0 || vectors.len() != batch || vectors.iter().any(|vector| vector.len() < used) {
+            let shortest = vectors.iter().map(Vec::len).min().unwrap_or(0);
+            return Err(Error::ShapeMismatch {
+                op: "Packer::unpack",
+                expected: format!("{batch} vectors of at least {used} slots, for at least one sample"),
+                got: format!("{} vectors, the shortest of {shortest}", vectors.len()),
+            });
+        }
+        let entry = |s: usize, o: usize| match self.packing {
+            Packing::Latency => vectors[s][self.output.places[o]].re,
+            Packing::Batch => vectors[o][s].re,
+        };
+        let answers: Vec<Vec<f64>> = (0..samples).map(|s| (0..self.outputs()).map(|o| entry(s, o)).collect()).collect();
+        match &self.end {
+            None => Ok(answers),
+            Some(end) => Model::from_layers(self.output_shape.clone(), vec![Layer::Activation(end.clone())])?
+                .predict_clear(&answers),
+        }
+    }
+}
+
+/// The entries in their places, again and again; zero elsewhere.
+pub(super) fn spread(entries: &[f64], layout: &Layout, slots: usize) -> Vec<Complex64> {
+    let mut vector = vec![Complex64::ZERO; slots];
+    for start in (0..slots).step_by(layout.period) {
+        for (x, place) in entries.iter().zip(&layout.places) {
+            vector[start + place] = (*x).into();
+        }
+    }
+    vector
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn packer(packing: Packing, inputs: usize, outputs: usize) -> Packer {
+        Packer {
+            packing,
+            slots: 16,
+            input: Layout::compact(inputs),
+            output: Layout::compact(outputs),
+            output_shape: vec![outputs],
+            end: None,
+        }
+    }
+
     #[test]
     fn packing_and_unpacking_are_inverse() {
         let samples: Vec<Vec<f64>> = (0..5).map(|s| (0..7).map(|f| f64::from(10 * s + f)).collect()).collect();
         for packing in [Packing::Latency, Packing::Batch] {
-            let vectors = pack_inputs(&samples, packing, 16).unwrap();
-            assert!(vectors.iter().all(|vector| vector.len() == 16));
-            assert_eq!(unpack_outputs(&vectors, packing, 5, 7).unwrap(), samples);
+            let packer = packer(packing, 7, 7);
+            assert_eq!(packer.unpack(&packer.pack(&samples).unwrap(), 5).unwrap(), samples);
         }
+        let one = packer(Packing::Latency, 3, 3).pack(&[vec![1.0, 2.0, 3.0]]).unwrap();
+        let slots: Vec<f64> = one[0].iter().map(|z| z.re).collect();
+        assert_eq!(slots, [1.0, 2.0, 3.0, 0.0].repeat(4));
+    }
+
+    #[test]
+    fn the_end_is_applied_to_every_answer() {
+        let packer = Packer { end: Some(Activation::Softmax { axis: 0 }), ..packer(Packing::Batch, 1, 2) };
+        let vectors = vec![vec![Complex64::ZERO; 2], vec![Complex64::ZERO, 3f64.ln().into()]];
+        let answers = packer.unpack(&vectors, 2).unwrap();
+        assert_eq!(answers[0], [0.5, 0.5]);
+        assert!((answers[1][1] - 0.75).abs() < 1e-12);
     }
 
     #[test]
     fn unfit_samples_are_errors() {
-        use Packing::{Batch, Latency};
-        let ones = |samples, features| vec![vec![1.0; features]; samples];
-        for packing in [Latency, Batch] {
-            assert!(matches!(pack_inputs(&[], packing, 8), Err(Error::ShapeMismatch { .. })));
-            assert!(matches!(pack_inputs(&ones(2, 0), packing, 8), Err(Error::ShapeMismatch { .. })));
-            let ragged = [vec![1.0], vec![1.0, 2.0]];
-            assert!(matches!(pack_inputs(&ragged, packing, 8), Err(Error::ShapeMismatch { .. })));
-            let bad = [vec![1.0, 2.0], vec![3.0, f64::NAN]];
-            assert!(matches!(pack_inputs(&bad, packing, 8), Err(Error::BadValue { index: 3, .. })));
-        }
-        assert_eq!(pack_inputs(&ones(1, 9), Latency, 8), Err(Error::TooManyValues { slots: 8, got: 16 }));
-        assert_eq!(pack_inputs(&ones(9, 1), Batch, 8), Err(Error::TooManyValues { slots: 8, got: 9 }));
-        assert!(matches!(pack_inputs(&ones(1, 3), Latency, 6), Err(Error::ShapeMismatch { .. })));
-        let vectors = vec![vec![Complex64::ZERO; 4]; 2];
-        for (packing, samples, outputs) in
-            [(Latency, 3, 4), (Latency, 2, 5), (Batch, 5, 2), (Batch, 4, 3), (Batch, 0, 2)]
-        {
-            let got = unpack_outputs(&vectors, packing, samples, outputs);
-            assert!(matches!(got, Err(Error::ShapeMismatch { .. })));
-        }
-    }
-
-    #[test]
-    fn sizes_beyond_every_ring_are_errors() {
         for packing in [Packing::Latency, Packing::Batch] {
-            for slots in [1 << 17, 1 << 60, usize::MAX] {
-                let got = pack_inputs(&[vec![1.0]], packing, slots);
-                assert!(matches!(got, Err(Error::InvalidParameter { what: "slots", .. })));
+            let packer = packer(packing, 3, 2);
+            for samples in [vec![], vec![vec![]], vec![vec![1.0; 3], vec![1.0; 2]]] {
+                assert!(matches!(packer.pack(&samples), Err(Error::ShapeMismatch { .. })));
             }
-            for (samples, outputs) in [(0, 0), (0, usize::MAX), (usize::MAX, 0), (usize::MAX, usize::MAX)] {
-                let got = unpack_outputs(&[], packing, samples, outputs);
-                assert!(matches!(got, Err(Error::ShapeMismatch { .. })));
+            let bad = [vec![1.0; 3], vec![1.0, f64::NAN, 0.0]];
+            assert!(matches!(packer.pack(&bad), Err(Error::BadValue { index: 4, .. })));
+            let vectors = vec![vec![Complex64::ZERO; 1]; 2];
+            for samples in [0, 2, 3, usize::MAX] {
+                assert!(matches!(packer.unpack(&vectors, samples), Err(Error::ShapeMismatch { .. })));
             }
         }
+        let many = packer(Packing::Batch, 1, 1).pack(&vec![vec![1.0]; 17]);
+        assert_eq!(many, Err(Error::TooManyValues { slots: 16, got: 17 }));
     }
 }

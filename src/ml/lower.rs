@@ -1,0 +1,324 @@
+//! From the graph of a model to steps over encrypted values.
+//!
+//! Linear layers are composed symbolically: a value is known as an affine form of values that exist, and becomes one only where something
+//! that is not linear takes it, or at the end. A pooling before a convolution, a batch norm, a transposition cost no level of their own.
+//!
+//! A polynomial of degree 2 is a square: `c_2 x^2 + c_1 x + c_0 = s (r x + b)^2 + t` with `r = sqrt |c_2|`, where `r` and `b` join the
+//! map before and `s = -1` or `1` and `t` the map after. Likewise the interval of a function becomes [-1, 1] in the map before it.
+
+use super::affine::{Affine, identity};
+use super::model::{Activation, Layer, Model};
+use crate::circuit::{Approximation, Polynomial, SparseMatrix};
+use crate::error::{Error, Result};
+
+/// How functions are replaced, and where they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approximate {
+    /// Samples like those to come: they tell the range of every function's argument. Functions other than polynomials need some.
+    pub calibration: Vec<Vec<f64>>,
+    /// The largest difference to the function on the range; 0.01 by default.
+    pub max_error: f64,
+    /// The range is that of the calibration samples, wider by this factor around its middle; 1.25 by default.
+    pub margin: f64,
+    /// Whether a sigmoid, softmax or other function at the very end is left to the client, exactly; yes by default.
+    pub end_with_client: bool,
+}
+
+impl Default for Approximate {
+    fn default() -> Self {
+        Self { calibration: vec![], max_error: 0.01, margin: 1.25, end_with_client: true }
+    }
+}
+
+/// Steps in the order in which they run. Value 0 is the input, step `i` makes value `i + 1`; the last value is the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    /// Shape of the input.
+    pub(super) input: Vec<usize>,
+    pub(super) steps: Vec<Step>,
+    /// What the client does with the answer.
+    pub(super) end: Option<Activation>,
+}
+
+/// What makes a value.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// The nodes of the model that it stands for.
+    pub(super) name: String,
+    pub(super) operation: Operation,
+    /// Shape of the value.
+    pub(super) shape: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    /// `sum_i M_i x_i + bias`.
+    Affine { terms: Vec<(usize, SparseMatrix)>, bias: Vec<f64> },
+    /// `x^2`.
+    Square(usize),
+    /// A polynomial of every entry.
+    Polynomial(usize, Polynomial),
+    /// A function of every entry, by approximation.
+    Function(usize, Approximation),
+    /// `x y`, entry by entry.
+    Product(usize, usize),
+}
+
+impl Operation {
+    /// The values that it takes.
+    pub(super) fn operands(&self) -> Vec<usize> {
+        match self {
+            Self::Affine { terms, .. } => terms.iter().map(|(value, _)| *value).collect(),
+            Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) => vec![*x],
+            Self::Product(x, y) => vec![*x, *y],
+        }
+    }
+
+    /// Levels between its lowest operand and its value.
+    pub(super) fn depth(&self) -> u32 {
+        match self {
+            Self::Affine { terms, .. } => u32::from(!terms.iter().all(|(_, m)| plain_sign(m).is_some())),
+            Self::Square(_) | Self::Product(..) => 1,
+            Self::Polynomial(_, p) => p.depth(),
+            Self::Function(_, f) => f.depth(),
+        }
+    }
+}
+
+/// 1 or -1 for a matrix that is that multiple of the identity: adding or subtracting takes no level.
+pub(super) fn plain_sign(matrix: &SparseMatrix) -> Option<f64> {
+    let signs = matrix.signs()?;
+    signs.iter().all(|sign| sign == &signs[0]).then(|| signs[0])
+}
+
+impl Steps {
+    /// Levels of a run.
+    pub(super) fn depth(&self) -> u32 {
+        self.depths().into_iter().max().unwrap_or(0)
+    }
+
+    /// How deep every value lies below the input.
+    pub(super) fn depths(&self) -> Vec<u32> {
+        let mut depths = vec![0];
+        for step in &self.steps {
+            let lowest = step.operation.operands().into_iter().map(|value| depths[value]).max().unwrap_or(0);
+            depths.push(lowest + step.operation.depth());
+        }
+        depths
+    }
+
+    /// Shape of a value.
+    pub(super) fn shape(&self, value: usize) -> &[usize] {
+        value.checked_sub(1).map_or(&self.input, |step| &self.steps[step].shape)
+    }
+}
+
+/// `sum_i M_i v_i + bias` over values that exist.
+#[derive(Clone, Debug)]
+struct Form {
+    terms: Vec<(usize, SparseMatrix)>,
+    bias: Vec<f64>,
+}
+
+impl Form {
+    fn of_value(value: usize, size: usize) -> Result<Self> {
+        Ok(Self { terms: vec![(value, identity(size)?)], bias: vec![0.0; size] })
+    }
+
+    /// The value that this is, where it is no more than one.
+    fn value(&self) -> Option<usize> {
+        match &self.terms[..] {
+            [(value, matrix)] if plain_sign(matrix) == Some(1.0) && self.bias.iter().all(|b| *b == 0.0) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The sum of one form under each matrix, and a bias.
+    fn affine(affine: &Affine, inputs: &[&Self]) -> Result<Self> {
+        let mut terms: Vec<(usize, SparseMatrix)> = Vec::new();
+        let mut bias = affine.bias.clone();
+        for (matrix, form) in affine.matrices.iter().zip(inputs) {
+            bias.iter_mut().zip(matrix.apply(&form.bias)).for_each(|(b, more)| *b += more);
+            for (value, inner) in &form.terms {
+                let product = matrix.after(inner)?;
+                match terms.iter_mut().find(|(other, _)| other == value) {
+                    Some((_, sum)) => *sum = sum.plus(&product)?,
+                    None => terms.push((*value, product)),
+                }
+            }
+        }
+        Ok(Self { terms, bias })
+    }
+
+    /// `factor x + summand`, entry by entry.
+    fn mapped(&self, factor: f64, summand: f64) -> Result<Self> {
+        let size = self.bias.len();
+        let term = |(value, m): &(usize, SparseMatrix)| Ok((*value, m.scaled(&vec![factor; size])?));
+        let terms = self.terms.iter().map(term).collect::<Result<_>>()?;
+        Ok(Self { terms, bias: self.bias.iter().map(|b| factor * b + summand).collect() })
+    }
+}
+
+/// The steps of a model.
+pub(super) fn lower(model: &Model, approximate: &Approximate) -> Result<Steps> {
+    let last = model.nodes().get(model.output().wrapping_sub(1));
+    let end = match last.map(|node| &node.layer) {
+        Some(Layer::Activation(a)) if approximate.end_with_client && !is_polynomial(a) => Some(a.clone()),
+        _ => None,
+    };
+    let mut lowering = Lowering {
+        model,
+        approximate,
+        ranges: ranges(model, approximate)?,
+        steps: vec![],
+        forms: vec![Form::of_value(0, model.inputs())?],
+        pending: vec![String::new()],
+    };
+    let count = model.nodes().len() - usize::from(end.is_some());
+    (0..count).try_for_each(|index| lowering.node(index))?;
+    let output = if end.is_some() { model.nodes()[count].inputs[0] } else { model.output() };
+    lowering.finish(output)?;
+    Ok(Steps { input: model.input_shape().to_vec(), steps: lowering.steps, end })
+}
+
+fn is_polynomial(activation: &Activation) -> bool {
+    matches!(activation, Activation::Square | Activation::Polynomial(_))
+}
+
+/// Least and largest entry of every value on the calibration samples.
+fn ranges(model: &Model, approximate: &Approximate) -> Result<Vec<(f64, f64)>> {
+    let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); model.nodes().len() + 1];
+    for sample in &approximate.calibration {
+        for (range, value) in ranges.iter_mut().zip(model.values_clear(sample)?) {
+            *range = value.iter().fold(*range, |(low, high), x| (low.min(*x), high.max(*x)));
+        }
+    }
+    Ok(ranges)
+}
+
+struct Lowering<'a> {
+    model: &'a Model,
+    approximate: &'a Approximate,
+    ranges: Vec<(f64, f64)>,
+    steps: Vec<Step>,
+    /// What every value of the model is.
+    forms: Vec<Form>,
+    /// Names of the linear nodes that a form stands for.
+    pending: Vec<String>,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, index: usize) -> Result<()> {
+        let node = &self.model.nodes()[index];
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|&value| self.model.shape(value)).collect();
+        let size = node.shape.iter().product();
+        let mut names: Vec<&str> = node.inputs.iter().map(|&value| self.pending[value].as_str()).collect();
+        let (form, name) = match (&node.layer, Affine::of(&node.layer, &shapes, &node.shape)?) {
+            (_, Some(affine)) => {
+                let inputs: Vec<&Form> = node.inputs.iter().map(|&value| &self.forms[value]).collect();
+                names.push(&node.name);
+                names.retain(|name| !name.is_empty());
+                (Form::affine(&affine, &inputs)?, names.join(", "))
+            }
+            (Layer::Activation(activation), None) => (self.activation(index, activation)?, String::new()),
+            (_, None) => {
+                let (a, b) = (self.exists(node.inputs[0])?, self.exists(node.inputs[1])?);
+                let operation = if a == b { Operation::Square(a) } else { Operation::Product(a, b) };
+                (Form::of_value(self.push(&node.name, operation, &node.shape), size)?, String::new())
+            }
+        };
+        self.forms.push(form);
+        self.pending.push(name);
+        Ok(())
+    }
+
+    fn activation(&mut self, index: usize, activation: &Activation) -> Result<Form> {
+        let node = &self.model.nodes()[index];
+        let (input, size) = (node.inputs[0], node.shape.iter().product());
+        let operation = match activation {
+            Activation::Square => Operation::Square(self.exists(input)?),
+            Activation::Polynomial(coefficients) => {
+                let degree = coefficients.iter().rposition(|c| *c != 0.0).unwrap_or(0);
+                match coefficients[..=degree] {
+                    [c0] => {
+                        let zero = self.forms[input].mapped(0.0, 0.0)?;
+                        return zero.mapped(1.0, c0);
+                    }
+                    [c0, c1] => return self.forms[input].mapped(c1, c0),
+                    [c0, c1, c2] if c1 * c1 <= MAX_VERTEX * c2.abs() => {
+                        let (sign, root) = (c2.signum(), c2.abs().sqrt());
+                        let shift = sign * c1 / (2.0 * root);
+                        let argument = self.value_of(input, self.forms[input].mapped(root, shift)?)?;
+                        let square = self.push(&node.name, Operation::Square(argument), &node.shape);
+                        return Form::of_value(square, size)?.mapped(sign, c0 - sign * shift * shift);
+                    }
+                    _ => Operation::Polynomial(self.exists(input)?, Polynomial::power(coefficients.clone())?),
+                }
+            }
+            _ => {
+                let (middle, half) = self.interval(index)?;
+                let f = |u: f64| activation.evaluate(middle + half * u).unwrap_or(f64::NAN);
+                let max_error = self.approximate.max_error;
+                let function = Approximation::fit(activation.name(), f, -1.0, 1.0, max_error)?;
+                let argument = self.forms[input].mapped(1.0 / half, -middle / half)?;
+                Operation::Function(self.value_of(input, argument)?, function)
+            }
+        };
+        Form::of_value(self.push(&node.name, operation, &node.shape), size)
+    }
+
+    /// Middle and half width of the range of a function's argument.
+    fn interval(&self, index: usize) -> Result<(f64, f64)> {
+        let node = &self.model.nodes()[index];
+        let refuse = |reason: &str| Error::BadModel { field: node.name.clone(), reason: reason.into() };
+        let (low, high) = self.ranges[node.inputs[0]];
+        let margin = self.approximate.margin;
+        match &node.layer {
+            Layer::Activation(Activation::Softmax { .. }) => {
+                Err(refuse("a softmax can stand at the end alone, where it is left to the client"))
+            }
+            _ if low > high => Err(refuse("its range is not known: give calibration samples")),
+            _ if !(margin >= 1.0 && margin.is_finite()) => Err(refuse("the margin of its range is not 1 or more")),
+            // A single number: any width will do.
+            _ => Ok((f64::midpoint(low, high), (margin * (high - low) / 2.0).max(1e-3))),
+        }
+    }
+
+    fn push(&mut self, name: &str, operation: Operation, shape: &[usize]) -> usize {
+        self.steps.push(Step { name: name.into(), operation, shape: shape.to_vec() });
+        self.steps.len()
+    }
+
+    /// The value that a form of value `of` of the model is, made if it does not exist.
+    fn value_of(&mut self, of: usize, form: Form) -> Result<usize> {
+        if let Some(value) = form.value() {
+            return Ok(value);
+        }
+        let name = if self.pending[of].is_empty() { "scale".into() } else { self.pending[of].clone() };
+        let shape = self.model.shape(of).to_vec();
+        Ok(self.push(&name, Operation::Affine { terms: form.terms, bias: form.bias }, &shape))
+    }
+
+    /// Value `of` of the model itself, made if it does not exist.
+    fn exists(&mut self, of: usize) -> Result<usize> {
+        let value = self.value_of(of, self.forms[of].clone())?;
+        self.forms[of] = Form::of_value(value, self.forms[of].bias.len())?;
+        self.pending[of].clear();
+        Ok(value)
+    }
+
+    /// Makes the answer the last value.
+    fn finish(&mut self, output: usize) -> Result<()> {
+        let form = self.forms[output].clone();
+        if form.value() != Some(self.steps.len()) || self.steps.is_empty() {
+            let name = if self.pending[output].is_empty() { "output".into() } else { self.pending[output].clone() };
+            let shape = self.model.shape(output).to_vec();
+            self.push(&name, Operation::Affine { terms: form.terms, bias: form.bias }, &shape);
+        }
+        Ok(())
+    }
+}
+
+/// The largest `c_1^2 / |c_2|` of a polynomial that is computed as a square: beyond it the vertex lies so far off that the square would
+/// be large and its difference to `t` small.
+const MAX_VERTEX: f64 = 64.0;
