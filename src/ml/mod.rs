@@ -22,6 +22,8 @@ mod layout;
 mod lower;
 mod model;
 mod packing;
+#[cfg(test)]
+mod tests;
 
 pub use compile::{CompiledModel, ModelCircuit, Progress};
 pub use deploy::{Client, Deployment, Server, Settings};
