@@ -32,8 +32,9 @@ impl Block {
         self.0.program.store(program, Ordering::Relaxed);
     }
 
-    fn is_bound_by(&self, program: u64) -> bool {
-        self.0.program.load(Ordering::Relaxed) == program
+    /// Whether this program or a later one binds it.
+    fn is_bound_since(&self, program: u64) -> bool {
+        self.0.program.load(Ordering::Relaxed) >= program
     }
 }
 
@@ -132,10 +133,10 @@ impl Pool {
         self.take_where(words, |_| true)
     }
 
-    /// The same for an upload.
-    pub(super) fn take_for_upload(self: &Arc<Self>, words: usize) -> crate::Result<Memory> {
-        let program = self.program();
-        self.take_where(words, |block| !block.is_bound_by(program))
+    /// The same for an upload: nothing that `program`, the one that is being recorded, binds. Others may have submitted it
+    /// meanwhile and recorded the next one, whose launches an upload must not precede either.
+    pub(super) fn take_for_upload(self: &Arc<Self>, words: usize, program: u64) -> crate::Result<Memory> {
+        self.take_where(words, |block| !block.is_bound_since(program))
     }
 
     fn take_where(self: &Arc<Self>, words: usize, fits: impl Fn(&Block) -> bool) -> crate::Result<Memory> {

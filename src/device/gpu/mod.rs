@@ -255,7 +255,7 @@ impl Backend for GpuBackend {
     }
 
     fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
-        let memory = self.memory(|pool| pool.take_for_upload(shape.words()))?;
+        let memory = self.memory(|pool| pool.take_for_upload(shape.words(), pool.program()))?;
         self.staging.write(memory.block(), 0, bytemuck::cast_slice(words))?;
         Ok(Buffer::new(shape, Arc::new(memory)))
     }

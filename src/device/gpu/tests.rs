@@ -249,6 +249,57 @@ fn operations_may_run_on_the_cpu_instead() {
 }
 
 #[test]
+fn an_upload_takes_no_memory_that_a_later_program_binds() {
+    let Some(gpu) = backend() else { return };
+    let words = 1 << 10;
+    let stale = gpu.pool.program();
+    gpu.pool.begin_program();
+    let memory = gpu.pool.take(words).unwrap();
+    let block = memory.block().clone();
+    block.bound_by(gpu.pool.program());
+    drop(memory);
+    // Idle, but others have recorded launches on it since the number was read.
+    for program in [stale, gpu.pool.program()] {
+        assert_ne!(gpu.pool.take_for_upload(words, program).unwrap().block().id(), block.id());
+    }
+    gpu.pool.begin_program();
+    let taken: Vec<_> = (0..3).map(|_| gpu.pool.take_for_upload(words, gpu.pool.program()).unwrap()).collect();
+    assert!(
+        taken.iter().any(|memory| memory.block().id() == block.id()),
+        "once it is submitted it serves uploads again"
+    );
+}
+
+#[test]
+fn threads_that_upload_compute_and_drop_do_not_see_each_other() {
+    let Some(gpu) = backend() else { return };
+    let tables = tables(1);
+    let device = Device::from_backend(Box::new(gpu));
+    let ring = device.load_ring(&tables).unwrap();
+    let shape = Shape { batch: 1, limbs: 1, log_n: DEGREE };
+    let run = |thread: u32| {
+        for round in 0..40 {
+            let words = [thread, round].map(|word| vec![word; shape.words()]);
+            let [a, b] = words.map(|words| device.upload(shape, &words).unwrap());
+            for _ in 0..3 {
+                // The product is dropped while its launch waits; its memory is idle at once.
+                let product = device.alloc(shape).unwrap();
+                let (dst, basis) = (product.view(), Basis::new([0]));
+                device.record(&ring, Op::Add { dst, a: a.view(), b: b.view(), basis: basis.clone() }).unwrap();
+                device.record(&ring, Op::Add { dst: a.view(), a: product.view(), b: b.view(), basis }).unwrap();
+            }
+            if round % 3 == 0 {
+                device.flush().unwrap();
+            }
+            if round % 4 == 0 {
+                assert_eq!(device.download(&a).unwrap(), vec![thread + 6 * round; shape.words()], "{thread} {round}");
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || run(1000 * thread)))));
+}
+
+#[test]
 fn every_buffer_that_fits_can_be_downloaded() {
     let Some(gpu) = backend() else { return };
     let shape = Shape { batch: 24, limbs: 1, log_n: 10 };
