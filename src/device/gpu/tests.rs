@@ -4,13 +4,14 @@
 use super::catalog::{
     ABSENT, COMBINE_OUTPUTS, Element, FEW_KEYS, GROUP_TARGETS, Kernel, MANY_KEYS, RowsEnd, WideProduct, Width,
 };
-use super::dispatch::{LEAST_SLOTS, SLOTS};
+use super::dispatch::{LEAST_SLOTS, MOST_WORDS, SLOTS};
 use super::memory::Pool;
 use super::params::{
     AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, UniformParams, Window,
 };
 use super::shadow::Shadow;
 use super::staging::Staging;
+use super::tables::Table;
 use super::{GpuBackend, Selector, open::open_backend};
 use crate::Error;
 use crate::device::{Backend, Basis, Buffer, Device, Digit, Op};
@@ -18,6 +19,7 @@ use crate::math::{RingTables, ntt_primes_below};
 use crate::units::{GaloisElement, LogN, Shape};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn module(kernel: Kernel, product: WideProduct) -> naga::Module {
     let source = kernel.spec().family.source(product);
@@ -297,6 +299,57 @@ fn threads_that_upload_compute_and_drop_do_not_see_each_other() {
         }
     };
     std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || run(1000 * thread)))));
+}
+
+/// The last contents of a buffer after two programs, the second with more small tables than one staging buffer holds.
+fn run_two_programs(gpu: &GpuBackend, tables: &Arc<RingTables>) -> crate::Result<Vec<u32>> {
+    let limbs = u32::try_from(tables.primes().len()).unwrap();
+    let shape = Shape { batch: 2, limbs, log_n: DEGREE };
+    let ring = gpu.load_ring(tables)?;
+    let [a, b] = [gpu.upload(shape, &residues(tables, shape))?, gpu.upload(shape, &residues(tables, shape))?];
+    let mul = |basis| Op::Mul { dst: b.view(), a: a.view(), b: b.view(), basis };
+    gpu.submit(ring, &mul(Basis::new(0..limbs)))?;
+    gpu.flush()?;
+    let basis = Basis::new((0..limbs).cycle().take(60));
+    for row in 0..(5 << 20) / (60 * 32) {
+        let rows = Basis::new(std::iter::repeat_n(row, 60));
+        gpu.state().tables.intern(ring.0, tables, Table::KeyRows(basis.clone(), rows, 0));
+    }
+    // Only the order of the primes is new, and with it the tables.
+    gpu.submit(ring, &mul(Basis::new((0..limbs).rev())))?;
+    let (kept, dropped) = (Basis::new(0..limbs - 1), Basis::new(limbs - 1..limbs));
+    let (dst, src) = (a.view().limbs(0, limbs - 1)?, b.view());
+    gpu.submit(ring, &Op::ModDown { dst, src, kept, dropped, plus: None, element: GaloisElement::IDENTITY })?;
+    gpu.download(&a)
+}
+
+#[test]
+fn memory_that_is_short_once_changes_no_result() {
+    let tables = tables(3);
+    let mut expected = None;
+    for missing in 0u32.. {
+        let Some(gpu) = backend() else { return };
+        gpu.pool.missing.store(missing, Ordering::Relaxed);
+        let got = run_two_programs(&gpu, &tables).unwrap_or_else(|e| panic!("block {missing}: {e}"));
+        assert!(got == *expected.get_or_insert_with(|| got.clone()), "block {missing}");
+        if gpu.pool.missing.load(Ordering::Relaxed) > 0 {
+            println!("{} blocks", missing - 1);
+            assert!(missing > 5);
+            break;
+        }
+    }
+}
+
+#[test]
+fn words_that_come_with_programs_are_submitted_before_they_are_too_many() {
+    let Some(gpu) = backend() else { return };
+    gpu.state().recorder.words(&vec![0; MOST_WORDS]);
+    let buffer = gpu.alloc(Shape { batch: 1, limbs: 1, log_n: DEGREE }).unwrap();
+    let ring = gpu.load_ring(&tables(1)).unwrap();
+    gpu.submit(ring, &Op::Zero { dst: buffer.view() }).unwrap();
+    assert_eq!(gpu.statistics().submissions, 1);
+    gpu.submit(ring, &Op::Zero { dst: buffer.view() }).unwrap();
+    assert_eq!(gpu.statistics().submissions, 1);
 }
 
 #[test]
