@@ -296,9 +296,7 @@ impl Encoder {
         let mut current = None;
         for dispatch in &recorder.dispatches {
             if current != Some(dispatch.kernel) {
-                // A pipeline that could not be made is the device's failure, which the caller finds.
-                let Some(pipeline) = self.pipelines.get(dispatch.kernel) else { continue };
-                pass.set_pipeline(pipeline);
+                pass.set_pipeline(self.pipelines.get(dispatch.kernel));
                 current = Some(dispatch.kernel);
             }
             pass.set_bind_group(0, &recorder.groups[dispatch.group as usize].bound, &[dispatch.params]);
@@ -357,7 +355,7 @@ impl Encoder {
         for dispatch in &recorder.dispatches {
             if current != Some(dispatch.kernel) {
                 current = Some(dispatch.kernel);
-                if self.pipelines.get(dispatch.kernel).is_none() && !kernels.contains(&dispatch.kernel) {
+                if !self.pipelines.has(dispatch.kernel) && !kernels.contains(&dispatch.kernel) {
                     kernels.push(dispatch.kernel);
                 }
             }
