@@ -270,6 +270,12 @@ impl Encoder {
         Self { timing, ..self }
     }
 
+    /// What the clock saw, if there is one.
+    #[cfg(feature = "profiling")]
+    pub(super) fn profile(&self) -> Option<crate::device::profile::Profile> {
+        self.timing.as_ref().map(super::timing::Timing::profile)
+    }
+
     /// Notes that an operation was lowered, after which there are `launches`.
     #[cfg(feature = "profiling")]
     pub(super) fn lowered(&mut self, op: &crate::device::program::Op, launches: usize) {

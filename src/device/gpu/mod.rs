@@ -73,8 +73,6 @@ pub(in crate::device) struct GpuBackend {
     staging: Staging,
     state: Mutex<State>,
     shadow: Option<Shadow>,
-    #[cfg(feature = "profiling")]
-    profiler: Option<Arc<super::profile::Profiler>>,
 }
 
 #[derive(Debug)]
@@ -115,11 +113,9 @@ impl GpuBackend {
         let pool = Arc::new(Pool::new(device.clone(), Arc::clone(&failure), caps.max_buffer_bytes, most_idle));
         let product = if caps.int64 { WideProduct::Int64 } else { WideProduct::Portable };
         let pipelines = Pipelines::new(device.clone(), product);
-        #[cfg(feature = "profiling")]
-        let profiler = super::profile::Profiler::from_environment(&name).map(Arc::new);
         let encoder = Encoder::new(device.clone(), Arc::clone(&pool), pipelines)?;
         #[cfg(feature = "profiling")]
-        let encoder = encoder.timed(timing::Timing::new(&device, &queue, &failure, profiler.as_ref()));
+        let encoder = encoder.timed(timing::Timing::new(&name, &device, &queue, &failure));
         let state = State {
             recorder: Recorder::new(&device.limits(), &pool),
             encoder,
@@ -130,18 +126,7 @@ impl GpuBackend {
         let staging = Staging::new(device.clone(), queue, Arc::clone(&failure), Arc::clone(&pool));
         let shadow = Shadow::from_environment()?;
         let state = Mutex::new(state);
-        Ok(Self {
-            name,
-            caps,
-            device,
-            failure,
-            pool,
-            staging,
-            state,
-            shadow,
-            #[cfg(feature = "profiling")]
-            profiler,
-        })
+        Ok(Self { name, caps, device, failure, pool, staging, state, shadow })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -298,7 +283,7 @@ impl Backend for GpuBackend {
 
     #[cfg(feature = "profiling")]
     fn profile(&self) -> Option<super::profile::Profile> {
-        self.profiler.as_ref().map(|profiler| profiler.profile())
+        self.state().encoder.profile()
     }
 }
 
