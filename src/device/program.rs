@@ -116,7 +116,8 @@ pub enum Op {
         plus: Option<View>,
         element: GaloisElement,
     },
-    /// [`Op::GadgetDot`] of what [`Op::Decompose`] makes of `src`, without the digits in memory: a key switch before its division.
+    /// [`Op::GadgetDot`] of what [`Op::Decompose`] makes of `src`: a key switch before its division. No caller sees the digits, but
+    /// on a GPU they take memory meanwhile.
     KeySwitch {
         dst: View,
         src: View,

@@ -69,14 +69,24 @@ impl Tables {
         }
     }
 
-    /// All records.
-    pub(super) fn records(&self) -> &[[u32; 4]] {
-        &self.records
+    /// Bytes of all records.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.records[..])
     }
 
-    /// Index of the first record that is not on the device yet, all being so from now on.
-    pub(super) fn take_fresh(&mut self) -> usize {
-        std::mem::replace(&mut self.uploaded, self.records.len())
+    /// The records that are not on the device yet, and the index of the first.
+    pub(super) fn fresh(&self) -> (usize, &[[u32; 4]]) {
+        (self.uploaded, &self.records[self.uploaded..])
+    }
+
+    /// Says that all records are on the device.
+    pub(super) fn mark_uploaded(&mut self) {
+        self.uploaded = self.records.len();
+    }
+
+    /// Says that none is.
+    pub(super) fn mark_fresh(&mut self) {
+        self.uploaded = 0;
     }
 
     fn end(&self) -> u32 {
