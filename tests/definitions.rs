@@ -8,7 +8,7 @@ mod common;
 
 use common::{Inputs, devices};
 use num_bigint::BigInt;
-use ringlight::device::{Basis, Buffer, Device, Digit, LoadedRing, Op, View};
+use ringlight::device::{Basis, Buffer, Device, Digit, InnerProduct, LoadedRing, Op, View};
 use ringlight::error::Error;
 use ringlight::math::{Csprng, Modulus, RingTables, Seed, ntt_primes_below};
 use ringlight::units::{GaloisElement, LogN, Shape};
@@ -313,17 +313,8 @@ impl Model {
     }
 
     /// Limb `l` of polynomial `k` of a key switch's inner product, before its automorphism.
-    #[expect(clippy::too_many_arguments, reason = "an operation's operands")]
-    fn inner_product(
-        &self,
-        cut: &Rows,
-        dst: &View,
-        key: &[Buffer],
-        rows: &Basis,
-        basis: &Basis,
-        plus: Option<&View>,
-        (k, l): (usize, usize),
-    ) -> Vec<u32> {
+    fn inner_product(&self, dst: &View, cut: &Rows, inner: &InnerProduct, (k, l): (usize, usize)) -> Vec<u32> {
+        let InnerProduct { key, rows, basis, plus, .. } = inner;
         let batch = dst.polys as usize / 2;
         let q = u64::from(self.moduli[basis.primes()[l] as usize]);
         let mut sum = vec![0; self.n];
@@ -332,7 +323,7 @@ impl Model {
                 *s = (*s + u64::from(x) * factors(i)) % q;
             }
         };
-        if let Some(plus) = plus.filter(|plus| k < plus.polys as usize && l < plus.limbs as usize) {
+        if let Some(plus) = plus.as_ref().filter(|plus| k < plus.polys as usize && l < plus.limbs as usize) {
             let others = product(basis.primes()[plus.limbs as usize..].iter().map(|&p| self.moduli[p as usize]));
             let factor = u64::from(residue(&others, word(q)));
             add(self.row(plus, k, l), &|_| factor);
@@ -426,19 +417,15 @@ impl Model {
                 rows(&|b, l| integers[b % integers.len()].iter().map(|x| residue(x, primes(to)[l])).collect())
             }
             Op::Decompose { src, digits, basis, .. } => self.decomposed(src, digits, basis),
-            Op::GadgetDot { digits, key, rows: key_rows, basis, plus, element, .. } => {
+            Op::GadgetDot { digits, product, .. } => {
                 let cut: Rows = (0..digits.polys as usize)
                     .map(|k| (0..digits.limbs as usize).map(|l| self.row(digits, k, l)).collect())
                     .collect();
-                rows(&|k, l| {
-                    image(&self.inner_product(&cut, dst, key, key_rows, basis, plus.as_ref(), (k, l)), *element)
-                })
+                rows(&|k, l| image(&self.inner_product(dst, &cut, product, (k, l)), product.element))
             }
-            Op::KeySwitch { src, digits, key, rows: key_rows, basis, plus, element, .. } => {
-                let cut = self.decomposed(src, digits, basis);
-                rows(&|k, l| {
-                    image(&self.inner_product(&cut, dst, key, key_rows, basis, plus.as_ref(), (k, l)), *element)
-                })
+            Op::KeySwitch { src, digits, product, .. } => {
+                let cut = self.decomposed(src, digits, &product.basis);
+                rows(&|k, l| image(&self.inner_product(dst, &cut, product, (k, l)), product.element))
             }
             Op::ModDown { src, kept, dropped, plus, element, .. } => {
                 let first = kept.primes().len();
@@ -775,21 +762,25 @@ fn gadget_dot_equals_its_definition() {
                 m.check(Op::GadgetDot {
                     dst: dst.clone(),
                     digits: digits.clone(),
-                    key: Arc::clone(&key),
-                    rows: basis(&rows),
-                    basis: basis(&primes),
-                    plus,
-                    element: *element,
+                    product: InnerProduct {
+                        key: Arc::clone(&key),
+                        rows: basis(&rows),
+                        basis: basis(&primes),
+                        plus,
+                        element: *element,
+                    },
                 });
             }
             m.check(Op::GadgetDot {
                 dst: dst.limbs(1, 2).unwrap(),
                 digits: digits.limbs(1, 2).unwrap(),
-                key: Arc::clone(&key),
-                rows: basis(&rows[1..]),
-                basis: basis(&primes[1..]),
-                plus: Some(digits.limbs(1, 1).unwrap().polys(0, 1).unwrap()),
-                element: GaloisElement::IDENTITY,
+                product: InnerProduct {
+                    key: Arc::clone(&key),
+                    rows: basis(&rows[1..]),
+                    basis: basis(&primes[1..]),
+                    plus: Some(digits.limbs(1, 1).unwrap().polys(0, 1).unwrap()),
+                    element: GaloisElement::IDENTITY,
+                },
             });
         }
         // The largest products everywhere: sums must not overflow between reductions.
@@ -802,7 +793,8 @@ fn gadget_dot_equals_its_definition() {
         let (dst, digits) = (m.view(2, &[0]), full(m, 40).view());
         let rows = basis(&[0]);
         let plus = Some(full(m, 2).view());
-        m.check(Op::GadgetDot { dst, digits, key, rows, basis: basis(&[0]), plus, element: GaloisElement::IDENTITY });
+        let product = InnerProduct { key, rows, basis: basis(&[0]), plus, element: GaloisElement::IDENTITY };
+        m.check(Op::GadgetDot { dst, digits, product });
     });
 }
 
@@ -829,11 +821,13 @@ fn key_switch_equals_its_definition() {
                         dst: dst.clone(),
                         src: src.clone(),
                         digits: digits.clone().into(),
-                        key: Arc::clone(&key),
-                        rows: rows.clone(),
-                        basis: basis(primes),
-                        plus,
-                        element: *element,
+                        product: InnerProduct {
+                            key: Arc::clone(&key),
+                            rows: rows.clone(),
+                            basis: basis(primes),
+                            plus,
+                            element: *element,
+                        },
                     });
                 }
             }
@@ -991,6 +985,7 @@ fn malformed_operations_are_refused() {
     let (good_key, long_key, short_key) = (key(&mut m, 2, &p), key(&mut m, 3, &p), key(&mut m, 2, &p[..2]));
     let many: Vec<u32> = (0..16).collect();
     let (wide, seventeen) = (m.view(1, &many), m.view(1, &(0..17).collect::<Vec<_>>()));
+    let one = GaloisElement::IDENTITY;
     let foreign = GaloisElement::conjugation(LogN::new(12).unwrap()); // 2 * 2^12 - 1, no element of N = 2^10
     let digit = |first, limbs| Digit { first, limbs };
     let digits = |list: &[Digit]| Arc::<[Digit]>::from(list);
@@ -1011,21 +1006,13 @@ fn malformed_operations_are_refused() {
     let dot = |dst: &View, digits: &View, key: &Arc<[Buffer]>, rows: &[u32]| Op::GadgetDot {
         dst: dst.clone(),
         digits: digits.clone(),
-        key: Arc::clone(key),
-        rows: basis(rows),
-        basis: b(),
-        plus: None,
-        element: GaloisElement::IDENTITY,
+        product: InnerProduct { key: Arc::clone(key), rows: basis(rows), basis: b(), plus: None, element: one },
     };
     let switch = |dst: &View, key: &Arc<[Buffer]>, list: &[Digit], plus: Option<View>| Op::KeySwitch {
         dst: dst.clone(),
         src: rows(&low, 0, 1),
         digits: digits(list),
-        key: Arc::clone(key),
-        rows: basis(&p),
-        basis: b(),
-        plus,
-        element: GaloisElement::IDENTITY,
+        product: InnerProduct { key: Arc::clone(key), rows: basis(&p), basis: b(), plus, element: one },
     };
     let combine = |dst: &View, src: &View, weights: &View, components| Op::Combine {
         dst: dst.clone(),
@@ -1060,7 +1047,6 @@ fn malformed_operations_are_refused() {
         |dst: &View, a: &View, c: &View, basis: Basis| Op::Add { dst: dst.clone(), a: a.clone(), b: c.clone(), basis };
     let scale = |list: &[u32]| Op::MulScalar { dst: v2.clone(), a: other.clone(), scalars: scalars(list), basis: b() };
     let shift = |list: &[u32]| Op::AddScalar { dst: v2.clone(), a: other.clone(), scalars: scalars(list), basis: b() };
-    let one = GaloisElement::IDENTITY;
     let table: Vec<(&str, Op)> = vec![
         ("a window past the last polynomial", Op::Zero { dst: outside(|v| v.first_poly = 1) }),
         ("a window past the last limb", Op::Zero { dst: outside(|v| v.first_limb = 1) }),
@@ -1181,8 +1167,8 @@ fn malformed_operations_are_refused() {
 }
 
 fn with_plus(mut op: Op, view: &View) -> Op {
-    if let Op::GadgetDot { plus, .. } = &mut op {
-        *plus = Some(view.clone());
+    if let Op::GadgetDot { product, .. } = &mut op {
+        product.plus = Some(view.clone());
     }
     op
 }

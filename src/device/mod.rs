@@ -22,6 +22,6 @@ pub use backend::{Backend, Caps, DeviceKind, Statistics};
 pub use buffer::{Buffer, View};
 #[cfg(feature = "profiling")]
 pub use profile::{Profile, ProfileRow};
-pub use program::{Basis, Digit, Op, RingId};
+pub use program::{Basis, Digit, InnerProduct, Op, RingId};
 pub use queue::{Device, LoadedRing};
 pub use recorder::OpLog;

@@ -42,7 +42,7 @@ impl Extension {
     pub(crate) fn new(from: &[Modulus], to: &[Modulus]) -> Self {
         let mod_product = |m: Modulus, skip: Option<usize>| {
             let terms = from.iter().enumerate().filter(|(i, _)| Some(*i) != skip);
-            terms.fold(1, |acc, (_, q)| m.mul(acc, q.get() % m.get()))
+            m.product(terms.map(|(_, q)| q.get()))
         };
         let montgomery = |t: Modulus, x: u32| t.mul(x, t.reduce(1 << 32));
         let row = |t: Modulus| {

@@ -144,6 +144,11 @@ impl RingTables {
         &self.primes
     }
 
+    /// The product of the primes `primes` modulo the prime `modulo`, by their indices.
+    pub(crate) fn product(&self, primes: &[u32], modulo: u32) -> u32 {
+        self.primes[modulo as usize].modulus().product(primes.iter().map(|&p| self.primes[p as usize].q()))
+    }
+
     /// The constants that convert residues over the primes `from` (indices) to residues over `to`, computed once.
     pub(crate) fn extension(&self, from: &[u32], to: &[u32]) -> Arc<Extension> {
         let mut known = self.extensions.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 use super::keys::{EvaluationKeys, KeyId};
 use super::store::{KeyStatistics, KeyStore};
 use super::{Gadget, Parameters};
-use crate::device::{Basis, Buffer, Op, View};
+use crate::device::{Basis, Buffer, InnerProduct, Op, View};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
 use crate::units::{GaloisElement, LimbCount};
@@ -143,16 +143,7 @@ impl KeySwitcher {
     ) -> Result<Option<RnsPoly<Evaluation>>> {
         let src = self.operand(poly, gadget)?;
         let digits = Arc::clone(gadget.digits());
-        self.product((gadget, poly.batch()), id, finish, |dst, key, rows, basis, plus, element| Op::KeySwitch {
-            dst,
-            src,
-            digits,
-            key,
-            rows,
-            basis,
-            plus,
-            element,
-        })
+        self.product((gadget, poly.batch()), id, finish, |dst, product| Op::KeySwitch { dst, src, digits, product })
     }
 
     /// As [`Self::switch`] of polynomials decomposed before.
@@ -171,15 +162,8 @@ impl KeySwitcher {
             return Err(Error::ParameterMismatch { op: "key switching" });
         }
         let source = digits.buffer.view();
-        self.product((&digits.gadget, digits.batch), id, finish, |dst, key, rows, basis, plus, element| Op::GadgetDot {
-            dst,
-            digits: source,
-            key,
-            rows,
-            basis,
-            plus,
-            element,
-        })
+        let digits_of = |dst, product| Op::GadgetDot { dst, digits: source, product };
+        self.product((&digits.gadget, digits.batch), id, finish, digits_of)
     }
 
     /// Records an inner product with a key.
@@ -188,7 +172,7 @@ impl KeySwitcher {
         (gadget, batch): (&Gadget, u32),
         id: KeyId,
         finish: Finish<'_>,
-        op: impl FnOnce(View, Arc<[Buffer]>, Basis, Basis, Option<View>, GaloisElement) -> Op,
+        op: impl FnOnce(View, InnerProduct) -> Op,
     ) -> Result<Option<RnsPoly<Evaluation>>> {
         let Some(key) = self.keys.get(id)? else { return Ok(None) };
         let rows = gadget.rows_in(&key.gadget)?;
@@ -196,8 +180,9 @@ impl KeySwitcher {
         let plus = finish.plus.map(|plus| self.summand(plus, &basis)).transpose()?;
         let view = self.ring.alloc(2 * batch, &basis)?.view();
         let count = gadget.digits().len();
-        let buffers = if count == key.digits.len() { Arc::clone(&key.digits) } else { key.digits[..count].into() };
-        self.ring.record(op(view.clone(), buffers, rows, basis.clone(), plus, finish.element))?;
+        let key = if count == key.digits.len() { key.digits } else { key.digits[..count].into() };
+        let product = InnerProduct { key, rows, basis: basis.clone(), plus, element: finish.element };
+        self.ring.record(op(view.clone(), product))?;
         Ok(Some(RnsPoly::over(&self.ring, &basis, view)))
     }
 

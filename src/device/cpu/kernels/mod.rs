@@ -14,7 +14,6 @@ use crate::error::Result;
 use crate::math::{Reducer, RingTables, rows};
 use crate::units::GaloisElement;
 use bytemuck::Zeroable;
-use gadget::Product;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use transform::Permutation;
@@ -91,14 +90,8 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
         Op::Automorphism { dst, src, element } => transform::automorphism(ring, dst, src, *element),
         Op::BasisExtend { dst, src, from, to } => convert::basis_extend(ring, pool, (dst, src), (from, to)),
         Op::Decompose { dst, src, digits, basis } => convert::decompose(ring, pool, (dst, src), digits, basis),
-        Op::GadgetDot { dst, digits, key, rows, basis, plus, element } => {
-            let product = Product { dst, key, key_rows: rows, basis, plus: plus.as_ref(), element: *element };
-            product.of_digits(ring, digits)
-        }
-        Op::KeySwitch { dst, src, digits, key, rows, basis, plus, element } => {
-            let product = Product { dst, key, key_rows: rows, basis, plus: plus.as_ref(), element: *element };
-            product.of_source(ring, pool, src, digits)
-        }
+        Op::GadgetDot { dst, digits, product } => gadget::gadget_dot(ring, (dst, digits), product),
+        Op::KeySwitch { dst, src, digits, product } => gadget::key_switch(ring, pool, (dst, src), digits, product),
         Op::ModDown { dst, src, kept, dropped, plus, element } => {
             convert::mod_down(ring, pool, (dst, src, plus.as_ref()), (kept, dropped), *element)
         }
