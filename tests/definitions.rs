@@ -659,23 +659,39 @@ fn automorphisms_equal_their_definition_and_substitute_in_coefficient_form() {
 
 #[test]
 fn base_conversion_equals_its_definition_and_gives_one_centred_number() {
-    let all: Vec<u32> = (0..15).collect();
-    let cases: [(&[u32], &[u32]); 6] = [
+    let (all, rest): (Vec<u32>, Vec<u32>) = ((0..15).collect(), (15..24).collect());
+    let cases: [(&[u32], &[u32]); 7] = [
         (&[0], &[1, 14, 22]),
         (&[22], &[0, 18, 23]),
         (&[14, 3], &[0, 1, 3, 18, 14]), // the targets may be among the sources
         (&[0, 1, 2], &[5, 19]),
         (&[14, 0, 23, 18, 2], &[1, 22]),
-        (&all, &[15, 20, 3]),
+        (&all[..12], &all[12..]),
+        (&all, &rest),
     ];
     on_every_device(10, 6, |m| {
         for (from, to) in cases {
             let moduli: Vec<u32> = from.iter().map(|&p| m.moduli[p as usize]).collect();
             let d = product(moduli.iter().copied());
+            // The number whose y_i are the largest: all q_i - 1. For some target of fifteen their sum of products is half as large
+            // as it can be, with constants times 2^32, and more than any twelve can reach.
+            let hats = moduli.iter().map(|q| &d / q);
+            let most: BigInt = &d * moduli.len() - hats.clone().sum::<BigInt>();
+            if from.len() == 15 {
+                let sum = |t: &u32| -> BigInt {
+                    let weight = |(hat, q): (BigInt, &u32)| BigInt::from(residue(&(hat << 32usize), *t)) * (q - 1);
+                    hats.clone().zip(&moduli).map(weight).sum()
+                };
+                let targets: Vec<u32> = to.iter().map(|&p| m.moduli[p as usize]).collect();
+                assert!(targets.iter().any(|t| sum(t) >= BigInt::from(2 * u64::from(*t)) << 32usize));
+            }
             // Polynomials that begin with the numbers where a wrap is nearest.
             let half: BigInt = &d / 2;
-            let special: Vec<BigInt> =
-                [-2, -1, 0, 1, 2].iter().flat_map(|k| [&half + k, &d + (k - 3), BigInt::from(k + 2)]).collect();
+            let special: Vec<BigInt> = [-2, -1, 0, 1, 2]
+                .iter()
+                .flat_map(|k| [&half + k, &d + (k - 3), BigInt::from(k + 2)])
+                .chain([most])
+                .collect();
             let src = m.view(2, from);
             let shape = src.buffer.shape();
             let mut words = m.words(&src.buffer).to_vec();
@@ -807,6 +823,14 @@ fn key_switch_equals_its_definition() {
         (vec![digit(0, 3)], &[0, 1, 2, 3, 4, 5], 3),
     ];
     on_every_device(10, 13, |m| {
+        // More digits than one sum takes.
+        let (digits, primes): (Arc<[Digit]>, Vec<u32>) =
+            ((0..15).map(|first| digit(first, 1)).collect(), (0..16).collect());
+        let (dst, src, plus) = (m.view(2, &primes), m.view(1, &primes[..15]), m.view(1, &primes[..15]));
+        let key = digits.iter().map(|_| m.buffer(2, &primes)).collect();
+        let (rows, element) = (basis(&primes), elements(10)[2]);
+        let product = InnerProduct { key, rows: rows.clone(), basis: rows, plus: Some(plus), element };
+        m.check(Op::KeySwitch { dst, src, digits, product });
         for (i, (digits, primes, limbs)) in cases.iter().enumerate() {
             // The key has a limb more, in front.
             let all = [&[23], *primes].concat();
@@ -1014,6 +1038,18 @@ fn malformed_operations_are_refused() {
         digits: digits(list),
         product: InnerProduct { key: Arc::clone(key), rows: basis(&p), basis: b(), plus, element: one },
     };
+    let switch_from = |src: &View, key: &Arc<[Buffer]>, element| Op::KeySwitch {
+        dst: v2.clone(),
+        src: src.clone(),
+        digits: digits(&[digit(0, 2)]),
+        product: InnerProduct { key: Arc::clone(key), rows: basis(&p), basis: b(), plus: None, element },
+    };
+    let scale_add = |a: &View, list: &[u32]| Op::MulScalarAdd {
+        dst: rows(&v6, 0, 2),
+        a: a.clone(),
+        scalars: scalars(list),
+        basis: b(),
+    };
     let combine = |dst: &View, src: &View, weights: &View, components| Op::Combine {
         dst: dst.clone(),
         src: src.clone(),
@@ -1079,6 +1115,8 @@ fn malformed_operations_are_refused() {
         ("a scalar that is not reduced", scale(&[1, m.moduli[1], 1])),
         ("a shift that is not reduced", shift(&[1, 1, u32::MAX])),
         ("half a row of shifts", shift(&[1, 1])),
+        ("a multiple that is not reduced", scale_add(&v2, &[1, 1, u32::MAX])),
+        ("a multiple of an overlap", scale_add(&rows(&v6, 1, 2), &[1, 1, 1])),
         ("forward onto an overlap", Op::NttForward { dst: rows(&v6, 0, 2), src: rows(&v6, 1, 2), basis: b() }),
         (
             "inverse over an unknown prime",
@@ -1134,6 +1172,10 @@ fn malformed_operations_are_refused() {
         ("a switch by a key without the limb", switch(&v2, &short_key, &[digit(0, 2)], None)),
         ("a switch plus too many polynomials", switch(&v2, &good_key, &[digit(0, 2)], Some(v3.clone()))),
         ("a switch onto its summand", switch(&v2, &good_key, &[digit(0, 2)], Some(rows(&v2, 0, 1)))),
+        ("a switch onto its source", switch_from(&limbs(&rows(&v2, 1, 1), 0, 2), &good_key, one)),
+        ("a switch onto its key", switch_from(&rows(&low, 0, 1), &Arc::from([v2.buffer.clone()]), one)),
+        ("a switch and a foreign automorphism", switch_from(&rows(&low, 0, 1), &good_key, foreign)),
+        ("a product and a foreign automorphism", turned(dot(&v2, &rows(&v6, 0, 1), &good_key, &p), foreign)),
         ("division plus too many polynomials", down_plus(&limbs(&v3, 0, 2), one)),
         ("division plus too few limbs", down_plus(&limbs(&v2, 0, 1), one)),
         ("division plus its own memory", down_plus(&rows(&low, 0, 1), one)),
@@ -1169,6 +1211,13 @@ fn malformed_operations_are_refused() {
 fn with_plus(mut op: Op, view: &View) -> Op {
     if let Op::GadgetDot { product, .. } = &mut op {
         product.plus = Some(view.clone());
+    }
+    op
+}
+
+fn turned(mut op: Op, element: GaloisElement) -> Op {
+    if let Op::GadgetDot { product, .. } = &mut op {
+        product.element = element;
     }
     op
 }

@@ -1,4 +1,4 @@
-//! The waist: programs are lists of whole-batch operations over buffers.
+//! The waist: whole-batch operations over buffers, recorded one after another.
 //!
 //! Every word that an operation reads or writes is a canonical residue in `[0, q)` of its limb's prime, so results are
 //! bit-identical on every backend. `b` runs over polynomials, `l` over limbs, `i` over words; every formula holds for all

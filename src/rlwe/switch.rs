@@ -56,7 +56,7 @@ impl KeySwitcher {
     /// at the same moment go above it by the keys that they are loading.
     ///
     /// # Cost
-    /// A key that comes back is half uploaded, half expanded again, and flushes the device's queue.
+    /// A key that comes back is half uploaded, half expanded again, and flushes the device's recorded operations.
     /// # Errors
     /// [`Error::KeyMemoryTooSmall`] where not even the largest key would fit; others as [`Self::new`].
     pub fn with_key_memory(ring: &Ring, keys: &EvaluationKeys, bytes: u64) -> Result<Self> {
@@ -92,7 +92,7 @@ impl KeySwitcher {
     /// # Cost
     /// `limbs` inverse NTTs; for each of the `D` digits forward NTTs of all limbs outside the digit.
     /// # Errors
-    /// Device failures.
+    /// [`Error::ParameterMismatch`] for polynomials of another ring or over other primes; device failures.
     pub fn decompose(&self, poly: &RnsPoly<Evaluation>) -> Result<Digits> {
         let gadget = self.parameters.gadget(poly.limbs());
         let (src, basis) = (self.operand(poly, &gadget)?, gadget.basis());
@@ -119,8 +119,8 @@ impl KeySwitcher {
     /// # Cost
     /// That of [`Self::decompose`], without its memory, and an inner product of `D` digits.
     /// # Errors
-    /// [`Error::ParameterMismatch`] for polynomials over other primes; [`Error::ShapeMismatch`] from a gadget that the key does not
-    /// serve; device failures.
+    /// [`Error::ParameterMismatch`] for polynomials or a summand of another ring or over other primes; [`Error::ShapeMismatch`] from a
+    /// gadget that the key does not serve; [`Error::BadProgram`] for a summand of more polynomials than the pairs; device failures.
     pub fn switch(
         &self,
         poly: &RnsPoly<Evaluation>,

@@ -6,7 +6,7 @@ use crate::device::buffer::View;
 use crate::device::cpu::memory::{Pool, Reading};
 use crate::device::program::{Digit, InnerProduct};
 use crate::error::Result;
-use crate::math::pairs::{self, PRODUCTS, Term};
+use crate::math::pairs::{self, TERMS, Term};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -26,8 +26,7 @@ pub(super) fn key_switch(
 ) -> Result<()> {
     let source = Source::new(dst, src)?;
     let groups = Groups::new(ring, pool, (&source, src.polys as usize), digits, &product.basis)?;
-    let words = groups.read();
-    Sums::new(ring, dst, Digits::Made(source, &groups, &words), product)?.write()
+    Sums::new(ring, dst, Digits::Made(source, &groups), product)?.write()
 }
 
 /// Where the digits come from.
@@ -35,7 +34,7 @@ enum Digits<'a> {
     /// Memory.
     Stored(Source<'a>),
     /// The polynomials that are cut, and what conversions start from.
-    Made(Source<'a>, &'a Groups<'a>, &'a [u32]),
+    Made(Source<'a>, &'a Groups<'a>),
 }
 
 impl Digits<'_> {
@@ -48,18 +47,16 @@ impl Digits<'_> {
     ) -> &'r [u32] {
         match self {
             Self::Stored(source) => source.other(digit * batch + poly, limb),
-            Self::Made(source, groups, _) if groups.owns(digit, limb) => source.other(poly, limb),
-            Self::Made(_, groups, words) => {
+            Self::Made(source, groups) if groups.owns(digit, limb) => source.other(poly, limb),
+            Self::Made(_, groups) => {
                 let out = memory.expect("a row for every digit of a group");
-                groups.row(words, (digit, poly, limb), out);
+                groups.row((digit, poly, limb), out);
                 out
             }
         }
     }
 }
 
-/// Most digits at a time: what a sum starts from is a product too.
-const MOST_DIGITS: usize = PRODUCTS - 1;
 /// Words of made rows that a thread keeps before it sums them up: they stay in a core's own cache.
 const MADE_WORDS: usize = 1 << 18;
 
@@ -86,8 +83,8 @@ impl<'a> Sums<'a> {
             Ok((plus, Source::new(dst, plus)?, factors))
         };
         let group = match digits {
-            Digits::Stored(_) => MOST_DIGITS,
-            Digits::Made(..) => (MADE_WORDS / ring.tables.log_n().degree()).clamp(1, MOST_DIGITS),
+            Digits::Stored(_) => TERMS,
+            Digits::Made(..) => (MADE_WORDS / ring.tables.log_n().degree()).clamp(1, TERMS),
         };
         let (keys, plus) = (keys.collect::<Result<_>>()?, product.plus.as_ref().map(plus).transpose()?);
         Ok(Self { ring, dst, product, digits, keys, plus, batch: dst.polys as usize / 2, group })
@@ -111,7 +108,7 @@ impl<'a> Sums<'a> {
         let mut factors = [self.start(poly, limb, out0), self.start(self.batch + poly, limb, out1)];
         for (first, keys) in (0..).step_by(self.group).zip(self.keys.chunks(self.group)) {
             let mut made = memory.chunks_exact_mut(out0.len());
-            let mut terms: [Term<'_>; MOST_DIGITS] = [[&[]; 3]; MOST_DIGITS];
+            let mut terms: [Term<'_>; TERMS] = [[&[]; 3]; TERMS];
             for ((digit, (view, words)), term) in (first..).zip(keys).zip(&mut terms) {
                 let x = self.digits.row(digit, (poly, self.batch, limb), made.next());
                 *term = [x, row(words, view, 0, key_limb), row(words, view, 1, key_limb)];
@@ -147,5 +144,48 @@ impl<'a> Sums<'a> {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::backend::Backend;
+    use crate::device::buffer::Buffer;
+    use crate::device::cpu::CpuBackend;
+    use crate::device::program::Basis;
+    use crate::math::{RingTables, ntt_primes_below};
+    use crate::units::{GaloisElement, LogN, Shape};
+
+    #[test]
+    fn sums_do_not_depend_on_how_many_digits_are_summed_at_a_time() {
+        const LIMBS: u32 = 6;
+        let log_n = LogN::new(10).unwrap();
+        let primes: Vec<u32> = ntt_primes_below(1 << 30, log_n).take(LIMBS as usize).collect();
+        let ring = CpuRing::new(Arc::new(RingTables::new(log_n, &primes).unwrap()));
+        let (backend, pool) = (CpuBackend::new(), Arc::default());
+        let buffer = |batch: u32, seed: u32| -> Buffer {
+            let shape = Shape { batch, limbs: LIMBS, log_n: 10 };
+            let word = |i: u32| (i + 1).wrapping_mul(2_654_435_761).rotate_left(seed) % primes[5];
+            backend.upload(shape, &(0..).take(shape.words()).map(word).collect::<Vec<_>>()).unwrap()
+        };
+        let digits: Vec<Digit> = (0..5).map(|first| Digit { first, limbs: 1 }).collect();
+        let source = buffer(2, 1).view().limbs(0, 5).unwrap();
+        for element in [GaloisElement::IDENTITY, GaloisElement::from_steps(3, log_n)] {
+            let (key, basis) = ((2..7).map(|seed| buffer(2, seed)).collect(), Basis::new(0..LIMBS));
+            let plus = Some(buffer(3, 9).view().limbs(0, 4).unwrap());
+            let product = InnerProduct { key, rows: basis.clone(), basis, plus, element };
+            let results = [TERMS, 1, 2, 3].map(|group| {
+                let dst = buffer(4, group as u32).view();
+                let source = Source::new(&dst, &source).unwrap();
+                let groups = Groups::new(&ring, &pool, (&source, 2), &digits, &product.basis).unwrap();
+                let mut sums = Sums::new(&ring, &dst, Digits::Made(source, &groups), &product).unwrap();
+                assert_eq!(sums.group, TERMS);
+                sums.group = group;
+                sums.write().unwrap();
+                backend.download(&dst.buffer).unwrap()
+            });
+            assert!(results.iter().all(|words| *words == results[0]));
+        }
     }
 }
