@@ -8,7 +8,7 @@
 mod common;
 
 use common::devices;
-use ringlight::device::{Basis, Buffer, Device, Digit, Op, View};
+use ringlight::device::{Basis, Buffer, Device, Digit, InnerProduct, Op, View};
 use ringlight::math::{Modulus, RingTables, ntt_primes_below, ntt_primes_near};
 use ringlight::units::{GaloisElement, LogN, Shape};
 use std::sync::Arc;
@@ -365,11 +365,13 @@ fn gadget_products_agree() {
                     vec![Op::GadgetDot {
                         dst: m[0].view(),
                         digits: m[1].view(),
-                        key: m[2..last].to_vec().into(),
-                        rows: rows.clone(),
-                        basis: b.clone(),
-                        plus: plus.map(|index| m[index].view()),
-                        element,
+                        product: InnerProduct {
+                            key: m[2..last].to_vec().into(),
+                            rows: rows.clone(),
+                            basis: b.clone(),
+                            plus: plus.map(|index| m[index].view()),
+                            element,
+                        },
                     }]
                 });
             }
@@ -419,11 +421,13 @@ fn key_switches_agree() {
                         dst: m[0].view(),
                         src: m[1].view(),
                         digits: digits.clone(),
-                        key: m[2..last].to_vec().into(),
-                        rows: rows.clone(),
-                        basis: full.clone(),
-                        plus: plus.map(|index| m[index].view()),
-                        element,
+                        product: InnerProduct {
+                            key: m[2..last].to_vec().into(),
+                            rows: rows.clone(),
+                            basis: full.clone(),
+                            plus: plus.map(|index| m[index].view()),
+                            element,
+                        },
                     }]
                 });
             }
@@ -543,11 +547,13 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
                 12 => Op::GadgetDot {
                     dst: view(0).polys(0, 2).unwrap(),
                     digits: view(1).polys(0, 2).unwrap(),
-                    key: Arc::new([m[pick[2]].clone(), m[pick[3]].clone()]),
-                    rows: Basis::new(0..b.limbs()),
-                    basis,
-                    plus,
-                    element: ended,
+                    product: InnerProduct {
+                        key: Arc::new([m[pick[2]].clone(), m[pick[3]].clone()]),
+                        rows: Basis::new(0..b.limbs()),
+                        basis,
+                        plus,
+                        element: ended,
+                    },
                 },
                 13 => {
                     let (kept, dropped) = (crate::basis(&b.primes()[..2]), crate::basis(&b.primes()[2..4]));
@@ -563,11 +569,13 @@ fn random_ops(ring: &RingTables, random: &mut Random, m: &[Buffer], b: &Basis, b
                     dst: view(0),
                     src: view(1).polys(1, 1).unwrap().limbs(1, 3).unwrap(),
                     digits: Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]),
-                    key: Arc::new([m[pick[2]].clone(), m[pick[3]].clone()]),
-                    rows: Basis::new(0..b.limbs()),
-                    basis,
-                    plus: plus.map(|plus| plus.limbs(0, 3).unwrap()),
-                    element: ended,
+                    product: InnerProduct {
+                        key: Arc::new([m[pick[2]].clone(), m[pick[3]].clone()]),
+                        rows: Basis::new(0..b.limbs()),
+                        basis,
+                        plus: plus.map(|plus| plus.limbs(0, 3).unwrap()),
+                        element: ended,
+                    },
                 },
                 _ => Op::Decompose {
                     dst: view(0).polys(0, 2).unwrap(),

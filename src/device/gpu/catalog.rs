@@ -1,7 +1,7 @@
 //! Every kernel: which files it is made of, its entry point and the numbers that tune it.
 
 use crate::math::Extension;
-use crate::math::rows::PRODUCTS;
+use crate::math::PRODUCTS;
 
 /// Threads of a workgroup in word-by-word kernels, four words each.
 pub(super) const ELEMENT_THREADS: u32 = 128;

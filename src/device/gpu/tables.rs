@@ -100,10 +100,10 @@ impl Tables {
                 self.push(records)
             }
             Table::KeyRows(basis, rows, plus) => {
-                let others: Vec<u32> = moduli(ring, basis).skip(*plus as usize).map(Modulus::get).collect();
-                let records = moduli(ring, basis).zip(rows.primes()).zip(0..).flat_map(|((m, &row), l)| {
-                    let product = || others.iter().fold(1, |product, q| m.mul(product, q % m.get()));
-                    limb_record(m, row, if l < *plus { product() } else { 0 })
+                let others = &basis.primes()[*plus as usize..];
+                let records = basis.primes().iter().zip(rows.primes()).zip(0..).flat_map(|((&p, &row), l)| {
+                    let product = if l < *plus { ring.product(others, p) } else { 0 };
+                    limb_record(ring.primes()[p as usize].modulus(), row, product)
                 });
                 self.push(records)
             }

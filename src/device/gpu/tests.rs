@@ -15,7 +15,7 @@ use super::staging::Staging;
 use super::tables::Table;
 use super::{GpuBackend, Selector, open::open_backend};
 use crate::Error;
-use crate::device::{Backend, Basis, Buffer, Device, Digit, Op};
+use crate::device::{Backend, Basis, Buffer, Device, Digit, InnerProduct, Op};
 use crate::math::{RingTables, ntt_primes_below};
 use crate::units::{GaloisElement, LogN, Shape};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -189,20 +189,24 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
             dst: part(3, 6, limbs),
             src: part(2, 3, 3),
             digits,
-            key: key[..2].into(),
-            rows: Basis::new(0..limbs),
-            basis: basis.clone(),
-            plus: Some(part(0, 3, 3)),
-            element: GaloisElement::conjugation(degree),
+            product: InnerProduct {
+                key: key[..2].into(),
+                rows: Basis::new(0..limbs),
+                basis: basis.clone(),
+                plus: Some(part(0, 3, 3)),
+                element: GaloisElement::conjugation(degree),
+            },
         },
         Op::GadgetDot {
             dst: part(1, 2, limbs),
             digits: part(0, 5, limbs),
-            key,
-            rows: Basis::new((0..limbs).rev()),
-            basis: basis.clone(),
-            plus: Some(part(3, 1, 2)),
-            element: GaloisElement::IDENTITY,
+            product: InnerProduct {
+                key,
+                rows: Basis::new((0..limbs).rev()),
+                basis: basis.clone(),
+                plus: Some(part(3, 1, 2)),
+                element: GaloisElement::IDENTITY,
+            },
         },
         Op::Automorphism { dst: m[2].view(), src: m[1].view(), element: GaloisElement::from_steps(3, degree) },
         Op::ModDown {
