@@ -39,9 +39,10 @@ Training
 Output
     ``--out`` is a safetensors file with the names of a PyTorch Sequential:
     ``0.weight`` [H, 64] f16, ``0.bias`` [H] f32, ``2.weight`` [10, H] f16,
-    ``2.bias`` [10] f32 (row-major, out x in) and the metadata entry
-    ``layers`` = ``dense,square,dense``.  The figures printed are those of the
-    stored, rounded values, read back from the file.
+    ``2.bias`` [10] f32 (row-major, out x in) and the metadata entries
+    ``input`` and ``layers``, both JSON.  The header is written here rather
+    than by the library, whose metadata has no fixed order.  The figures
+    printed are those of the stored, rounded values, read back from the file.
 
 Needs only numpy and safetensors:
     python scripts/train_digits.py --data examples/data/digits/digits.csv \\
@@ -55,13 +56,23 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import hashlib
+import json
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 PRE_MAX = 1.9  # largest |W1 x + b1| over the train lines
 LOGIT_MAX = 6.5  # largest |logit| over the train lines
+METADATA = {
+    "input": "[64]",
+    "layers": json.dumps(
+        [
+            {"op": "dense", "weight": "0.weight", "bias": "0.bias"},
+            {"op": "square"},
+            {"op": "dense", "weight": "2.weight", "bias": "2.bias"},
+        ]
+    ),
+}
 
 
 def load(path):
@@ -138,22 +149,28 @@ def rescale(params, x):
 
 def store(params, path):
     w1, b1, w2, b2 = params
-    save_file(
-        {
-            "0.weight": np.ascontiguousarray(w1, np.float16),
-            "0.bias": np.ascontiguousarray(b1, np.float32),
-            "2.weight": np.ascontiguousarray(w2, np.float16),
-            "2.bias": np.ascontiguousarray(b2, np.float32),
-        },
-        path,
-        metadata={"layers": "dense,square,dense"},
-    )
+    tensors = {
+        "0.bias": (b1, "F32", "<f4"),
+        "2.bias": (b2, "F32", "<f4"),
+        "0.weight": (w1, "F16", "<f2"),
+        "2.weight": (w2, "F16", "<f2"),
+    }
+    header, data = {"__metadata__": METADATA}, b""
+    for name, (values, kind, numpy_kind) in tensors.items():
+        stored = np.ascontiguousarray(values, numpy_kind).tobytes()
+        offsets = [len(data), len(data) + len(stored)]
+        header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": offsets}
+        data += stored
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data start at a multiple of eight
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text + data)
 
 
 def fetch(path):
     """The stored values, widened to float64."""
     with safe_open(path, framework="numpy") as f:
-        assert f.metadata() == {"layers": "dense,square,dense"}, f.metadata()
+        assert f.metadata() == METADATA, f.metadata()
         names = ["0.weight", "0.bias", "2.weight", "2.bias"]
         return [f.get_tensor(name).astype(np.float64) for name in names]
 

@@ -1,25 +1,39 @@
 //! Models from files. The bytes are hostile.
 
+mod layers;
 mod safetensors;
 
 use super::Model;
 use crate::error::{Error, Result};
 
 impl Model {
-    /// Reads a safetensors file: tensors named like PyTorch's `Sequential`, `<index>.weight` of shape `[out, in]` and
-    /// `<index>.bias` of shape `[out]`, in f16, bf16, f32 or f64, and the metadata entry `layers`, for example
-    /// `dense,square,dense`.
+    /// Reads a safetensors file: the weights of a chain of layers in f16, bf16, f32 or f64, and two metadata entries.
+    ///
+    /// `input` is the shape of a sample, a JSON array. `layers` is a JSON array of objects, one a layer, in order: `op`
+    /// names the layer, the other keys are its attributes, and tensors are given by their names in the file.
+    ///
+    /// | `op` | attributes |
+    /// |---|---|
+    /// | `dense` | `weight` `[out, in]`, `bias` `[out]` |
+    /// | `conv2d` | `weight` `[out, in / groups, rows, columns]`, `bias` `[out]`, `stride`, `padding` (top, left, bottom, right), `dilation`, `groups` |
+    /// | `average_pool` | `kernel`, `stride`, `padding`, `count_padding` |
+    /// | `global_average_pool`, `flatten` | |
+    /// | `affine` | `scale`, `shift`: tensors that are broadcast to the value's shape |
+    /// | `reshape` | `shape` |
+    /// | `transpose` | `permutation` |
+    /// | `square`, `sigmoid`, `tanh`, `relu`, `silu`, `gelu` | |
+    /// | `polynomial` | `coefficients`, ascending |
+    /// | `softmax` | `axis` |
+    ///
+    /// A bias that is not given is zero, a stride or dilation `[1, 1]` (the stride of a pooling: its kernel), a padding
+    /// `[0, 0, 0, 0]`; `groups` is 1 and `count_padding` true.
     ///
     /// # Errors
-    /// [`Error::BadModel`], naming `file`, a tensor or `layers`; as [`Self::from_layers`], and for bytes that are no
-    /// safetensors file, a tensor that is missing, left over, of a wrong shape or type or not finite, an unknown layer.
+    /// [`Error::BadModel`], naming `file`, `input`, `layers`, a tensor or the index of a layer: bytes that are no
+    /// safetensors file, a list that is no such JSON, a tensor that is missing, left over, of a wrong shape or type or not
+    /// finite; as [`Self::from_layers`].
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
-        let layers = safetensors::read_layers(bytes)?;
-        let first = layers.iter().find_map(|layer| match layer {
-            super::Layer::Dense { weights, .. } => Some(weights.columns()),
-            _ => None,
-        });
-        Self::from_layers(vec![first.ok_or_else(|| bad("layers", "no dense layer"))?], layers)
+        layers::read(bytes)
     }
 }
 
@@ -30,4 +44,40 @@ fn bad(field: &str, reason: impl Into<String>) -> Error {
 /// A name from the file, cut to a length that can be printed.
 fn short(name: &str) -> String {
     name.chars().take(64).collect()
+}
+
+/// Entries of a tensor repeated along axes of length 1 and axes that it lacks in front, as numpy does, so that it has the
+/// shape `to`; none where it does not fit.
+fn broadcast(shape: &[usize], entries: &[f64], to: &[usize]) -> Option<Vec<f64>> {
+    let lacking = to.len().checked_sub(shape.len())?;
+    if shape.iter().zip(&to[lacking..]).any(|(&from, &to)| from != to && from != 1) {
+        return None;
+    }
+    // Axis by axis from the last: `block` entries are in place behind each entry of the axes before.
+    let (mut result, mut block) = (entries.to_vec(), 1);
+    for (axis, &length) in to.iter().enumerate().rev() {
+        let from = axis.checked_sub(lacking).map_or(1, |axis| shape[axis]);
+        if from != length {
+            result = result.chunks_exact(block).flat_map(|part| part.repeat(length)).collect();
+        }
+        block *= length;
+    }
+    Some(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::broadcast;
+
+    #[test]
+    fn broadcasting_repeats_axes_of_length_one() {
+        let x = [1.0, 2.0, 3.0];
+        assert_eq!(broadcast(&[], &[5.0], &[2, 2]).unwrap(), [5.0; 4]);
+        assert_eq!(broadcast(&[3], &x, &[2, 3]).unwrap(), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+        assert_eq!(broadcast(&[3, 1], &x, &[3, 2]).unwrap(), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+        assert_eq!(broadcast(&[1, 3], &x, &[1, 3]).unwrap(), x);
+        assert_eq!(broadcast(&[1, 2, 1], &x[..2], &[2, 2, 2]).unwrap(), [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
+        assert_eq!(broadcast(&[2], &x[..2], &[3]), None);
+        assert_eq!(broadcast(&[1, 3], &x, &[3]), None);
+    }
 }
