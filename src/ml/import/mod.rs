@@ -1,6 +1,8 @@
 //! Models from files. The bytes are hostile.
 
 mod layers;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod safetensors;
 
 use super::Model;
@@ -34,6 +36,25 @@ impl Model {
     /// finite; as [`Self::from_layers`].
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
         layers::read(bytes)
+    }
+
+    /// Reads an ONNX file of operator set 11 or later, as the exporters of PyTorch, Keras and scikit-learn write it, with its
+    /// data inside.
+    ///
+    /// The first axis of the input is the batch, of any size or 1; the model is that for one sample, so that its shapes
+    /// lack this axis. What the file computes from constants and shapes alone becomes part of the layers; batch
+    /// normalization becomes a [`crate::ml::Layer::Affine`], sums and products of powers of one value a polynomial.
+    ///
+    /// Labels (ArgMax, and the label of a classifier) and what follows from them are left to the client: the scores are
+    /// the model's output. A softmax or logistic at the end belongs to it.
+    ///
+    /// # Errors
+    /// [`Error::BadModel`], naming `file`, `opset_import`, the input, a tensor or a node: bytes that are no such file, a
+    /// graph with several inputs or several computed outputs, a node that is not supported (the message lists those that
+    /// are) or does not fit what enters it; as [`crate::ml::ModelBuilder::add`].
+    #[cfg(feature = "onnx")]
+    pub fn from_onnx(bytes: &[u8]) -> Result<Self> {
+        onnx::read(bytes)
     }
 }
 
