@@ -452,6 +452,18 @@ impl Model {
                     image(&sum, *element)
                 })
             }
+            Op::CombineSparse { src, weights, pattern, components, basis, .. } => {
+                let (outputs, inputs) = ((dst.polys / components) as usize, (src.polys / components) as usize);
+                let word = |at| self.row(pattern, 0, at)[0] as usize;
+                rows(&|k, l| {
+                    let (component, o) = (k / outputs, k % outputs);
+                    (word(o)..word(o + 1)).fold(vec![0; self.n], |sum, e| {
+                        let w = u64::from(self.row(weights, e, l)[0]);
+                        let input = component * inputs + word(outputs + 1 + e);
+                        zip(sum, self.row(src, input, l), &|s, x| (s + w * x) % q(basis, l))
+                    })
+                })
+            }
             Op::Combine { src, weights, components, basis, .. } => {
                 let (outputs, inputs) = (dst.polys / components, src.polys / components);
                 let (outputs, inputs) = (outputs as usize, inputs as usize);
@@ -947,6 +959,41 @@ fn combine_equals_its_definition() {
 }
 
 #[test]
+fn sparse_combine_equals_its_definition() {
+    on_every_device(10, 15, |m| {
+        let p = [0, 14, 22];
+        // For each row its columns: none, one twice, more than a sum holds before it is folded.
+        let long: Vec<u32> = (0..40).map(|i| 7 * i % 5).collect();
+        for (components, inputs, rows) in [
+            (1, 1, vec![vec![0]]),
+            (2, 5, vec![vec![4, 0], vec![], vec![2, 2, 3]]),
+            (3, 2, vec![vec![], vec![1]]),
+            (1, 5, vec![long, vec![1]]),
+        ] {
+            let outputs = rows.len() as u32;
+            let entries = rows.iter().map(Vec::len).sum::<usize>();
+            let starts = (0..=rows.len()).map(|row| rows[..row].iter().map(Vec::len).sum::<usize>() as u32);
+            let words: Vec<u32> = starts.chain(rows.iter().flatten().copied()).collect();
+            let pattern = m.hold(Shape { batch: 1, limbs: words.len() as u32, log_n: 0 }, words).view();
+            let (dst, src) = (m.view(components * outputs, &p), m.view(components * inputs, &p));
+            let words = (0..entries).flat_map(|_| m.scalars(1, &[0, 14, 22, 3]).to_vec()).collect();
+            let weights = m.hold(Shape { batch: entries as u32, limbs: 4, log_n: 0 }, words).view();
+            let op = |dst, src, weights, basis| Op::CombineSparse {
+                dst,
+                src,
+                weights,
+                pattern: pattern.clone(),
+                components,
+                basis,
+            };
+            m.check(op(dst.clone(), src.clone(), weights.clone(), basis(&p)));
+            let low = |v: &View| v.limbs(0, 2).unwrap();
+            m.check(op(low(&dst), low(&src), low(&weights), basis(&p[..2])));
+        }
+    });
+}
+
+#[test]
 fn uniform_residues_equal_their_definition() {
     for (log_n, polys) in [(10, 4), (11, 2)] {
         on_every_device(log_n, 13, |m| {
@@ -1048,6 +1095,17 @@ fn malformed_operations_are_refused() {
         dst: rows(&v6, 0, 2),
         a: a.clone(),
         scalars: scalars(list),
+        basis: b(),
+    };
+    let pattern =
+        |m: &mut Model, words: u32| m.hold(Shape { batch: 1, limbs: words, log_n: 0 }, vec![0; words as usize]);
+    let (fitting, short) = (pattern(&mut m, 7).view(), pattern(&mut m, 6).view());
+    let sparse = |weights: &View, pattern: &View, components| Op::CombineSparse {
+        dst: v2.clone(),
+        src: other.clone(),
+        weights: weights.clone(),
+        pattern: pattern.clone(),
+        components,
         basis: b(),
     };
     let combine = |dst: &View, src: &View, weights: &View, components| Op::Combine {
@@ -1193,6 +1251,11 @@ fn malformed_operations_are_refused() {
         ("weights that are polynomials", combine(&v2, &other, &v6, 1)),
         ("weights of too few limbs", combine(&v2, &other, &limbs(&weights, 0, 2), 1)),
         ("combine in place", combine(&v2, &v2, &weights, 1)),
+        ("a sparse matrix of no components", sparse(&weights, &fitting, 0)),
+        ("sparse weights that are polynomials", sparse(&v6, &fitting, 1)),
+        ("sparse weights of too few limbs", sparse(&limbs(&weights, 0, 2), &fitting, 1)),
+        ("a pattern of another length", sparse(&weights, &short, 1)),
+        ("a pattern that is a polynomial", sparse(&weights, &low, 1)),
     ];
     for (what, op) in table {
         let printed = op.to_string();

@@ -495,6 +495,40 @@ fn combinations_agree() {
 }
 
 #[test]
+fn sparse_combinations_agree() {
+    for log_n in [10, 12] {
+        let ring = ring(log_n, 5);
+        let (b, mut random) = (basis(&[0, 4, 2]), Random(17));
+        for (outputs, inputs, components, row) in
+            [(1u32, 1u32, 2u32, 1u32), (3, 7, 2, 2), (5, 40, 2, 33), (70, 30, 1, 3)]
+        {
+            let entries = outputs * row;
+            let mut data = vec![
+                words(&ring, &mut random, components * outputs, &b),
+                words(&ring, &mut random, components * inputs, &b),
+            ];
+            let weights = (0..entries)
+                .flat_map(|_| b.primes().iter().map(|&p| random.residue(modulus(&ring, p).get())).collect::<Vec<_>>())
+                .collect();
+            data.push((Shape { batch: entries, limbs: 3, log_n: 0 }, weights));
+            let columns: Vec<u32> = (0..entries).map(|_| random.below(inputs)).collect();
+            let pattern: Vec<u32> = (0..=outputs).map(|o| o * row).chain(columns).collect();
+            data.push((Shape { batch: 1, limbs: outputs + 1 + entries, log_n: 0 }, pattern));
+            check(&format!("sparse combination {outputs} of {inputs}"), &ring, &data, |m| {
+                vec![Op::CombineSparse {
+                    dst: m[0].view(),
+                    src: m[1].view(),
+                    weights: m[2].view(),
+                    pattern: m[3].view(),
+                    components,
+                    basis: b.clone(),
+                }]
+            });
+        }
+    }
+}
+
+#[test]
 fn uniform_residues_agree() {
     for log_n in 10..=17 {
         let ring = ring(log_n, 5);

@@ -39,6 +39,8 @@ pub struct DeviceWeights {
     parameters: Parameters,
     device: Device,
     weights: View,
+    /// Where the weights belong, if most of the matrix is zero.
+    pattern: Option<View>,
     rows: u32,
     columns: u32,
     level: Level,
@@ -168,16 +170,6 @@ impl Evaluator {
         let scale = self.parameters.scale_at(level)?;
         let basis = self.parameters.rlwe().basis(self.parameters.limbs_at(level)?);
         let limbs = basis.primes().len();
-        let count = matrix.rows() * matrix.columns();
-        let mut words = vec![0; count * limbs];
-        for (row, column, x) in matrix.iter() {
-            let index = row * matrix.columns() + column;
-            let integer = self.encoder.scalar(x, scale, level).map_err(|e| match e {
-                Error::BadValue { reason, .. } => Error::BadValue { index, reason },
-                other => other,
-            })?;
-            words[index * limbs..][..limbs].copy_from_slice(&self.keys.ring().residues(integer, &basis));
-        }
         let size = |count: usize| {
             u32::try_from(count).map_err(|_| Error::ShapeMismatch {
                 op: "load_weights",
@@ -185,17 +177,54 @@ impl Evaluator {
                 got: format!("{count}"),
             })
         };
-        let shape = Shape { batch: size(count)?, limbs: basis.limbs(), log_n: 0 };
-        let buffer = self.device().upload(shape, &words)?;
+        let (rows, columns) = (size(matrix.rows())?, size(matrix.columns())?);
+        let whole = matrix.rows().saturating_mul(matrix.columns());
+        // A pattern to look up takes longer than a product: it pays where at least half of the entries are zero.
+        let full = matrix.entries() > whole / 2;
+        // Memory of no words does not exist: a matrix of zeros has one entry of no row.
+        let entries = if full { whole } else { matrix.entries().max(1) };
+        let mut words = vec![0; size(entries)? as usize * limbs];
+        for (entry, (row, column, x)) in matrix.iter().enumerate() {
+            let index = row * matrix.columns() + column;
+            let integer = self.encoder.scalar(x, scale, level).map_err(|e| match e {
+                Error::BadValue { reason, .. } => Error::BadValue { index, reason },
+                other => other,
+            })?;
+            let at = if full { index } else { entry };
+            words[at * limbs..][..limbs].copy_from_slice(&self.keys.ring().residues(integer, &basis));
+        }
+        let weights = self.device().upload(Shape { batch: size(entries)?, limbs: basis.limbs(), log_n: 0 }, &words)?;
+        let pattern = if full { None } else { Some(self.load_pattern(matrix)?) };
         Ok(DeviceWeights {
             parameters: self.parameters.clone(),
             device: self.device().clone(),
-            weights: buffer.view(),
-            rows: size(matrix.rows())?,
-            columns: size(matrix.columns())?,
+            weights: weights.view(),
+            pattern,
+            rows,
+            columns,
             level,
             scale,
         })
+    }
+
+    /// Where rows start and which columns they have, as in [`crate::device::Op::CombineSparse`]. The matrix has fewer than 2^32 rows,
+    /// columns and entries.
+    fn load_pattern(&self, matrix: &SparseMatrix) -> Result<View> {
+        let mut words = vec![0u32];
+        let mut end = 0;
+        for row in 0..matrix.rows() {
+            end += matrix.row(row).len();
+            words.push(u32::try_from(end).expect("at most MAX_ENTRIES"));
+        }
+        let columns = matrix.iter().map(|(_, column, _)| u32::try_from(column).expect("checked by the caller"));
+        words.extend(columns);
+        words.resize(matrix.rows() + 1 + matrix.entries().max(1), 0);
+        let limbs = u32::try_from(words.len()).map_err(|_| Error::ShapeMismatch {
+            op: "load_weights",
+            expected: "fewer than 2^32 rows and entries".into(),
+            got: format!("{}", words.len()),
+        })?;
+        Ok(self.device().upload(Shape { batch: 1, limbs, log_n: 0 }, &words)?.view())
     }
 
     // --- checks -----------------------------------------------------------------------------
@@ -691,7 +720,7 @@ impl Evaluator {
     /// # Level and scale
     /// The level stays, the scale becomes the product of both.
     /// # Cost
-    /// One dispatch, `rows * columns` multiplications a word, no transform.
+    /// One dispatch, no transform; a multiplication a word for each entry, zeros included unless most entries are.
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::LevelTooHigh`] for weights encoded below the ciphertext's level.
     pub fn combine(&self, a: &Ciphertext, weights: &DeviceWeights) -> Result<Ciphertext> {
@@ -701,7 +730,10 @@ impl Evaluator {
         if weights.level < a.level {
             return Err(Error::LevelTooHigh { op: "combine", wanted: a.level.0, available: weights.level.0 });
         }
-        let poly = a.poly.combine(&weights.weights, weights.rows, a.components)?;
+        let poly = match &weights.pattern {
+            None => a.poly.combine(&weights.weights, weights.rows, a.components)?,
+            Some(pattern) => a.poly.combine_sparse(&weights.weights, pattern, weights.rows, a.components)?,
+        };
         Ok(Ciphertext { poly, scale: a.scale * weights.scale, ..a.clone() })
     }
 

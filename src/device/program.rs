@@ -136,6 +136,10 @@ pub enum Op {
     /// `dst` has `components * O` polynomials, `src` has `components * I`; `weights` is a buffer of `O * I` rows (row-major
     /// `[o][i]`) of one word (`log_n = 0`) for each limb of the basis, or more limbs of which the first are used.
     Combine { dst: View, src: View, weights: View, components: u32, basis: Basis },
+    /// `dst[c][o] = sum_e weights[e] * src[c][column_e]` over the entries `e` of row `o`: [`Op::Combine`] for a matrix most of which is
+    /// zero. `weights` has a row for every entry, as there; `pattern` is one row of words (`log_n = 0`): for each of the `O` outputs
+    /// its first entry, then the number of entries, then the column of each. What points outside is an error or reads something inside.
+    CombineSparse { dst: View, src: View, weights: View, pattern: View, components: u32, basis: Basis },
 }
 
 impl Op {
@@ -163,6 +167,7 @@ impl Op {
             Self::KeySwitch { .. } => "key_switch",
             Self::ModDown { .. } => "mod_down",
             Self::Combine { .. } => "combine",
+            Self::CombineSparse { .. } => "combine_sparse",
         }
     }
 
@@ -189,7 +194,8 @@ impl Op {
             | Self::GadgetDot { dst, .. }
             | Self::KeySwitch { dst, .. }
             | Self::ModDown { dst, .. }
-            | Self::Combine { dst, .. } => dst,
+            | Self::Combine { dst, .. }
+            | Self::CombineSparse { dst, .. } => dst,
         }
     }
 
@@ -225,6 +231,7 @@ impl Op {
                 ([Some(src), None], &product.key, product.plus.as_ref())
             }
             Self::ModDown { src, plus, .. } => ([Some(src), None], &[], plus.as_ref()),
+            Self::CombineSparse { src, weights, pattern, .. } => ([Some(src), Some(weights)], &[], Some(pattern)),
         }
     }
 
@@ -298,6 +305,12 @@ impl Op {
                 on(src)?;
                 on(weights)?;
             }
+            Self::CombineSparse { dst, src, weights, pattern, .. } => {
+                on(dst)?;
+                on(src)?;
+                on(weights)?;
+                on(pattern)?;
+            }
         }
         Ok(self)
     }
@@ -335,9 +348,10 @@ impl Check<'_> {
     fn run(&self) -> Result<()> {
         let dst = self.op.dst();
         let ([a, b], keys, last) = self.op.operands();
-        let scalar_weights = matches!(self.op, Op::Combine { .. });
+        let sparse = matches!(self.op, Op::CombineSparse { .. });
+        let scalar_weights = sparse || matches!(self.op, Op::Combine { .. });
         self.window(dst, false)?;
-        for (source, scalar) in [(a, false), (b, scalar_weights), (last, false)] {
+        for (source, scalar) in [(a, false), (b, scalar_weights), (last, sparse)] {
             let Some(source) = source else { continue };
             self.window(source, scalar)?;
             let disjoint = !dst.overlaps(source);
@@ -427,15 +441,29 @@ impl Check<'_> {
                 self.galois(*element)
             }
             Op::Combine { src, weights, components, basis, .. } => {
-                self.over(basis, &[dst, src])?;
-                let whole = |polys: u32| *components > 0 && polys.is_multiple_of(*components);
-                self.ensure(whole(dst.polys) && whole(src.polys), || format!("{components} components"))?;
-                let expected = u64::from(dst.polys / components) * u64::from(src.polys / components);
-                self.ensure(u64::from(weights.polys) == expected && weights.limbs >= basis.limbs(), || {
+                let [outputs, inputs] = self.mixed(src, weights, *components, basis)?;
+                self.ensure(u64::from(weights.polys) == u64::from(outputs) * u64::from(inputs), || {
                     format!("weights of shape {}", weights.shape())
                 })
             }
+            Op::CombineSparse { src, weights, pattern, components, basis, .. } => {
+                let [outputs, _] = self.mixed(src, weights, *components, basis)?;
+                let words = u64::from(outputs) + 1 + u64::from(weights.polys);
+                self.ensure(pattern.polys == 1 && u64::from(pattern.limbs) == words, || {
+                    format!("a pattern of shape {}", pattern.shape())
+                })
+            }
         }
+    }
+
+    /// Outputs and inputs of a combination, each of `components` components, with weights over the basis.
+    fn mixed(&self, src: &View, weights: &View, components: u32, basis: &Basis) -> Result<[u32; 2]> {
+        let dst = self.op.dst();
+        self.over(basis, &[dst, src])?;
+        let whole = |polys: u32| components > 0 && polys.is_multiple_of(components);
+        self.ensure(whole(dst.polys) && whole(src.polys), || format!("{components} components"))?;
+        self.ensure(weights.limbs >= basis.limbs(), || format!("weights of shape {}", weights.shape()))?;
+        Ok([dst.polys / components, src.polys / components])
     }
 
     fn in_place_allowed(&self) -> bool {
@@ -449,6 +477,7 @@ impl Check<'_> {
                 | Op::KeySwitch { .. }
                 | Op::ModDown { .. }
                 | Op::Combine { .. }
+                | Op::CombineSparse { .. }
         )
     }
 

@@ -3,7 +3,7 @@
 
 use super::model::{Conv2d, Layer, Pool2d};
 use crate::circuit::{Matrix, SparseMatrix};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `y = sum_i matrices[i] x_i + bias` over the values that enter a layer.
 pub(super) struct Affine {
@@ -18,6 +18,7 @@ impl Affine {
     /// the layer is not linear.
     pub(super) fn of(layer: &Layer, inputs: &[&[usize]], output: &[usize]) -> Result<Option<Self>> {
         let (input, size) = (inputs[0], entries(output));
+        check_size(layer, size)?;
         let columns = entries(input);
         let one = |rows: Vec<Row>, bias| -> Result<Option<Self>> {
             Ok(Some(Self { matrices: vec![SparseMatrix::from_rows(columns, rows)?], bias }))
@@ -85,6 +86,22 @@ impl Affine {
             Layer::Mul | Layer::Activation(_) => Ok(None),
         }
     }
+}
+
+/// Refuses a layer with too many weights, each counted as often as it is used, before memory is taken for them.
+fn check_size(layer: &Layer, size: usize) -> Result<()> {
+    let row = match layer {
+        Layer::Dense { weights, .. } => weights.columns(),
+        Layer::Conv2d(conv) => conv.shape[1..].iter().product(),
+        Layer::AveragePool(pool) => pool.kernel.iter().product(),
+        _ => 1,
+    };
+    let count = size.saturating_mul(row);
+    if count <= SparseMatrix::MAX_ENTRIES {
+        return Ok(());
+    }
+    let reason = format!("{} of {count} entries, at most {} are taken", layer.name(), SparseMatrix::MAX_ENTRIES);
+    Err(Error::InvalidParameter { what: "linear map", reason })
 }
 
 pub(super) fn identity(size: usize) -> Result<SparseMatrix> {

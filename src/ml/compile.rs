@@ -11,6 +11,7 @@ use crate::circuit::{
 };
 use crate::error::{Error, Result};
 use crate::units::Level;
+use num_complex::Complex64;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -134,12 +135,23 @@ impl ModelCircuit {
     /// # Errors
     /// As [`Packer::pack`] and [`Self::prepare`].
     pub fn predict_clear(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        self.run_clear(samples, |_| ())
+    }
+
+    /// As [`Self::predict_clear`]; `disturb` may change the vectors of every answer before they are read.
+    pub(super) fn run_clear(
+        &self,
+        samples: &[Vec<f64>],
+        mut disturb: impl FnMut(&mut [Vec<Complex64>]),
+    ) -> Result<Vec<Vec<f64>>> {
         let top = Level(self.depth());
         let (clear, packer) = (Clear::new(self.slots, top), self.packer());
         let prepared = self.prepare(&clear, top)?;
         let runs = samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }).map(|samples| {
             let y = prepared.run(&clear, &clear.value(&packer.pack(samples)?, top)?)?;
-            packer.unpack(y.vectors(), samples.len())
+            let mut vectors = y.vectors().to_vec();
+            disturb(&mut vectors);
+            packer.unpack(&vectors, samples.len())
         });
         Ok(runs.collect::<Result<Vec<_>>>()?.concat())
     }
@@ -331,6 +343,17 @@ impl<E: Evaluator> CompiledModel<E> {
         x: &E::Value,
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<E::Value> {
+        self.run_observed(eval, x, watch, &mut |_, _| ())
+    }
+
+    /// As [`Self::run_watched`], showing `observe` the value that each step makes.
+    pub(super) fn run_observed(
+        &self,
+        eval: &E,
+        x: &E::Value,
+        watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+        observe: &mut dyn FnMut(usize, &E::Value),
+    ) -> Result<E::Value> {
         let (left, right) = (eval.level(x), self.input_level);
         if left != right {
             return Err(Error::LevelMismatch { op: "CompiledModel::run", left: left.0, right: right.0 });
@@ -342,6 +365,7 @@ impl<E: Evaluator> CompiledModel<E> {
                 return Err(Error::Cancelled { done, steps });
             }
             let value = step.run(eval, &values)?;
+            observe(done, &value);
             // Values that nothing takes any more free their memory.
             for (kept, last) in values.iter_mut().zip(&self.last_use) {
                 if *last <= done {

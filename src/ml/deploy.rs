@@ -5,13 +5,16 @@
 //! not contain one.
 
 use super::compile::{CompiledModel, ModelCircuit, Progress};
+use super::explain::{Explanation, predicted};
 use super::lower::{Approximate, lower};
 use super::{Model, Packer, Packing};
 use crate::circuit::PlanReport;
-use crate::ckks::{Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Parameters, Security};
+use crate::ckks::{
+    Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters, Security,
+};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::math::Seed;
+use crate::math::{Csprng, Seed};
 use crate::rlwe::EvaluationKeys;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -104,6 +107,34 @@ impl Deployment {
     /// Samples that one run can answer in the batch packing; one a vector in the latency packing.
     pub fn samples_a_run(&self) -> usize {
         self.circuit.packer().samples_a_run()
+    }
+
+    /// What a run does, step by step, with the noise to expect for samples of this magnitude.
+    ///
+    /// # Errors
+    /// As [`ModelCircuit::prepare`].
+    pub fn explain(&self, samples: Magnitude) -> Result<Explanation> {
+        Explanation::new(self, samples)
+    }
+
+    /// The answers to expect of an encrypted run: those of the same circuit in the clear, with noise of the predicted size. No
+    /// cryptography, hence fast; the noise depends on the seed alone.
+    ///
+    /// # Errors
+    /// As [`Packer::pack`] and [`ModelCircuit::prepare`].
+    pub fn simulate(&self, samples: &[Vec<f64>], seed: &Seed) -> Result<Vec<Vec<f64>>> {
+        let bound = samples.iter().flatten().fold(0.0, |most: f64, x| most.max(x.abs()));
+        let count = samples.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+        let rms = (samples.iter().flatten().map(|x| x * x).sum::<f64>() / count).sqrt();
+        let deviation = predicted(self, Magnitude::new(rms.min(bound), bound)?)?.last().copied().unwrap_or(0.0);
+        let mut random = Csprng::new(seed);
+        self.circuit.run_clear(samples, |vectors| {
+            for vector in vectors {
+                let mut noise = vec![0; vector.len()];
+                random.gaussian(&mut noise);
+                vector.iter_mut().zip(noise).for_each(|(z, e)| z.re += f64::from(e) * deviation / Csprng::SIGMA);
+            }
+        })
     }
 
     /// The keys that a run needs.

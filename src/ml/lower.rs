@@ -64,6 +64,21 @@ pub(super) enum Operation {
     Product(usize, usize),
 }
 
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Affine { terms, .. } => {
+                let entries: usize = terms.iter().map(|(_, matrix)| matrix.entries()).sum();
+                write!(f, "linear map of {entries} weights")
+            }
+            Self::Square(_) => write!(f, "square"),
+            Self::Polynomial(_, p) => write!(f, "polynomial of degree {}", p.degree()),
+            Self::Function(_, function) => write!(f, "{function}"),
+            Self::Product(..) => write!(f, "product"),
+        }
+    }
+}
+
 impl Operation {
     /// The values that it takes.
     pub(super) fn operands(&self) -> Vec<usize> {
@@ -72,6 +87,12 @@ impl Operation {
             Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) => vec![*x],
             Self::Product(x, y) => vec![*x, *y],
         }
+    }
+
+    /// Whether its value is not exactly the model's.
+    #[cfg(test)]
+    pub(super) fn is_approximate(&self) -> bool {
+        matches!(self, Self::Function(..))
     }
 
     /// Levels between its lowest operand and its value.

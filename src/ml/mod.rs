@@ -17,6 +17,7 @@
 mod affine;
 mod compile;
 mod deploy;
+mod explain;
 mod import;
 mod layout;
 mod lower;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use compile::{CompiledModel, ModelCircuit, Progress};
 pub use deploy::{Client, Deployment, Server, Settings};
+pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;
 pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
 pub use packing::{Packer, Packing};

@@ -255,3 +255,34 @@ fn unfit_runs_are_errors() {
     assert!(matches!(compiled.run(&clear, &value(4, 2)), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(compiled.run(&clear, &value(5, 1)), Err(Error::LevelMismatch { .. })));
 }
+
+/// Every file that an exporter made becomes a circuit in both packings, or says by name why not.
+#[cfg(feature = "onnx")]
+#[test]
+fn imported_models_become_circuits() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models");
+    let mut lowered = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "onnx") {
+            continue;
+        }
+        let Ok(model) = Model::from_onnx(&std::fs::read(&path).unwrap()) else { continue };
+        let samples = samples(&model, 2);
+        let want = model.predict_clear(&samples).unwrap();
+        let how = Approximate { calibration: samples.clone(), max_error: 0.02, ..Approximate::default() };
+        for packing in [Packing::Latency, Packing::Batch] {
+            let circuit = match ModelCircuit::new(&model, packing, 2048, &how) {
+                Err(Error::BadModel { reason, .. }) => {
+                    assert!(reason.contains("softmax"), "{path:?}: {reason}");
+                    continue;
+                }
+                circuit => circuit.unwrap_or_else(|error| panic!("{path:?}: {error}")),
+            };
+            let approximate = circuit.list().steps.iter().any(|step| step.operation.is_approximate());
+            assert_close(&circuit.predict_clear(&samples).unwrap(), &want, if approximate { 0.5 } else { 1e-6 });
+            lowered += 1;
+        }
+    }
+    assert!(lowered > 100, "{lowered}");
+}

@@ -378,6 +378,23 @@ impl RnsPoly<Evaluation> {
         self.fresh(outputs * components, &self.basis, |dst| Op::Combine { dst, src, weights, components, basis })
     }
 
+    /// `out[c][o] = sum_e weights[e] self[c][column_e]` over the entries of row `o`, see [`Op::CombineSparse`].
+    ///
+    /// # Errors
+    /// [`Error::BadProgram`] for weights or a pattern of another shape.
+    pub(crate) fn combine_sparse(&self, weights: &View, pattern: &View, outputs: u32, components: u32) -> Result<Self> {
+        let (src, weights, pattern) = (self.view.clone(), weights.clone(), pattern.clone());
+        let basis = self.basis.clone();
+        self.fresh(outputs * components, &self.basis, |dst| Op::CombineSparse {
+            dst,
+            src,
+            weights,
+            pattern,
+            components,
+            basis,
+        })
+    }
+
     /// `self + scalars`: integer `b mod scalars.len()` is added to the constant coefficient of polynomial `b`, which is every
     /// word in this form.
     ///

@@ -113,6 +113,7 @@ pub(super) enum Kernel {
     },
     Uniform,
     Combine,
+    CombineSparse,
     /// Contiguous pass of the forward NTT; `whole` if no other pass precedes.
     ForwardRows {
         log_points: u32,
@@ -160,6 +161,7 @@ pub(super) enum Family {
     Uniform,
     Extend,
     Combine,
+    CombineSparse,
     Forward,
     Inverse,
     Convert,
@@ -192,6 +194,7 @@ const KEY_SWITCH: &str = include_str!("../../../shaders/key_switch.wgsl");
 const UNIFORM: &str = include_str!("../../../shaders/uniform.wgsl");
 const EXTEND: &str = include_str!("../../../shaders/extend.wgsl");
 const COMBINE: &str = include_str!("../../../shaders/combine.wgsl");
+const COMBINE_SPARSE: &str = include_str!("../../../shaders/combine_sparse.wgsl");
 const NTT_FORWARD: &str = include_str!("../../../shaders/ntt_forward.wgsl");
 const NTT_INVERSE: &str = include_str!("../../../shaders/ntt_inverse.wgsl");
 const NTT_CONVERT: &str = include_str!("../../../shaders/ntt_convert.wgsl");
@@ -212,6 +215,7 @@ impl Family {
             Self::Automorphism => &[TURN, AUTOMORPHISM],
             Self::Extend => &[EXTEND],
             Self::Combine => &[COMBINE],
+            Self::CombineSparse => &[COMBINE_SPARSE],
             Self::Forward => &[TURN, RADIX16, RADIX16_FORWARD, NTT, NTT_FORWARD],
             Self::Inverse => &[RADIX16, RADIX16_INVERSE, NTT, NTT_INVERSE],
             Self::Convert => &[RADIX16, RADIX16_FORWARD, NTT, NTT_CONVERT],
@@ -247,7 +251,8 @@ impl Kernel {
         let plain = plain.chain(flags.map(|(many, turned)| Self::GadgetDot { many, turned }));
         let switches = (MIN_LOG_POINTS..=MAX_LOG_POINTS)
             .flat_map(|log_points| flags.map(|(whole, turned)| Self::KeySwitch { log_points, whole, turned }));
-        let plain = plain.chain(switches).chain([Self::Uniform, Self::Combine, Self::ConvertColumns, Self::Own]);
+        let sums = [Self::Combine, Self::CombineSparse];
+        let plain = plain.chain(switches).chain(sums).chain([Self::Uniform, Self::ConvertColumns, Self::Own]);
         let columns = [4, 5].map(|stages| [Self::ForwardColumns { stages }, Self::InverseColumns { stages }]);
         let rows = (MIN_LOG_POINTS..=MAX_LOG_POINTS).flat_map(|log_points| {
             [false, true].map(|whole| {
@@ -266,6 +271,7 @@ impl Kernel {
             | Self::Automorphism { .. }
             | Self::Uniform
             | Self::Combine
+            | Self::CombineSparse
             | Self::InverseRows { .. }
             | Self::InverseColumns { .. }
             | Self::ForwardColumns { .. } => Width::Narrow,
@@ -316,8 +322,11 @@ impl Kernel {
                 spec.overrides.push(("SOURCES", EXTEND_SOURCES as f64));
                 spec
             }
-            Self::Combine => {
-                let mut spec = plain("combine", Family::Combine, ELEMENT_THREADS, false);
+            Self::Combine | Self::CombineSparse => {
+                let mut spec = match self {
+                    Self::Combine => plain("combine", Family::Combine, ELEMENT_THREADS, false),
+                    _ => plain("combine_sparse", Family::CombineSparse, ELEMENT_THREADS, false),
+                };
                 spec.overrides.push(("PRODUCTS", PRODUCTS as f64));
                 spec
             }

@@ -10,7 +10,7 @@
 //!
 //! | Operation | Passes |
 //! |---|---|
-//! | word by word, `Uniform`, `Automorphism`, `Combine`, `BasisExtend` | 1 |
+//! | word by word, `Uniform`, `Automorphism`, `Combine`, `CombineSparse`, `BasisExtend` | 1 |
 //! | `NttForward`, `NttInverse` | 1 up to `2^12`, 2 above |
 //! | `GadgetDot` | 1 for every 9 digits (3 where few buffers can be bound), summand and automorphism included |
 //! | `Decompose` | inverse NTT with the factors of the conversion; conversion with the first pass of the NTTs; their last pass; a copy of the own limbs |

@@ -98,3 +98,6 @@ record!(UniformParams { z: first_poly, rows: [dst.row, first_limb], tables: [lim
 record!(CombineParams { z: first_quad, rows: [dst.row, src.row, weight_row], tables: [limbs] },
     dst: Window, src: Window, weight_row: u32, weight_stride: u32, log_n: u32, limbs: u32, first_quad: u32,
     outputs: u32, inputs: u32);
+record!(CombineSparseParams { z: first_poly, rows: [dst.row, src.row, weight_row], tables: [limbs] },
+    dst: Window, src: Window, weight_row: u32, weight_stride: u32, pattern: u32, log_n: u32, limbs: u32, first_poly: u32,
+    outputs: u32, inputs: u32, entries: u32);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 const VARIABLE: &str = "RINGLIGHT_CPU_OPS";
 
 /// Every name that an operation has.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "zero",
     "copy",
     "uniform",
@@ -36,6 +36,7 @@ const NAMES: [&str; 21] = [
     "key_switch",
     "mod_down",
     "combine",
+    "combine_sparse",
 ];
 
 /// A CPU backend that stands in for some operations.

@@ -8,7 +8,8 @@ use super::catalog::{
 use super::dispatch::{LEAST_SLOTS, MOST_WORDS, SLOTS};
 use super::memory::Pool;
 use super::params::{
-    AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, UniformParams, Window,
+    AutomorphismParams, CombineParams, CombineSparseParams, ElementParams, ExtendParams, GadgetParams, NttParams,
+    UniformParams, Window,
 };
 use super::shadow::Shadow;
 use super::staging::Staging;
@@ -78,6 +79,7 @@ fn records_have_the_layout_of_the_shaders() {
         (Kernel::ConvertColumns, NttParams::layout()),
         (Kernel::Uniform, UniformParams::layout()),
         (Kernel::Combine, CombineParams::layout()),
+        (Kernel::CombineSparse, CombineSparseParams::layout()),
     ] {
         let module = module(kernel, WideProduct::Portable);
         let got = members(&module, "Params");
@@ -174,6 +176,9 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
     let m: Vec<Buffer> = (0..4).map(|_| fill(Shape { batch: BATCH, limbs, log_n })).collect();
     let key: Arc<[Buffer]> = (0..5).map(|_| fill(Shape { batch: 2, limbs, log_n })).collect();
     let weights = fill(Shape { batch: 5 * BATCH, limbs, log_n: 0 });
+    // Five rows of one, none, three, one and two entries.
+    let list = [0, 1, 1, 4, 5, 7, 3, 0, 2, 4, 4, 1, 3];
+    let pattern = device.upload(Shape { batch: 1, limbs: 13, log_n: 0 }, &list).unwrap();
     let scalars = residues(tables, Shape { batch: 1, limbs, log_n: 0 }).into();
     let basis = Basis::new(0..limbs);
     let digits: Arc<[Digit]> = Arc::new([Digit { first: 0, limbs: 2 }, Digit { first: 2, limbs: 1 }]);
@@ -221,6 +226,14 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
             dst: part(1, 5, limbs),
             src: m[0].view(),
             weights: weights.view(),
+            components: 1,
+            basis: basis.clone(),
+        },
+        Op::CombineSparse {
+            dst: part(0, 5, limbs),
+            src: m[1].view(),
+            weights: weights.view().polys(0, 7).unwrap(),
+            pattern: pattern.view(),
             components: 1,
             basis: basis.clone(),
         },

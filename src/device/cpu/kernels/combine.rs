@@ -3,7 +3,7 @@
 use super::{CpuRing, Source, memory, row, rows_mut};
 use crate::device::buffer::View;
 use crate::device::program::Basis;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::math::PRODUCTS;
 use crate::math::rows::{self, TILE};
 use rayon::prelude::*;
@@ -15,8 +15,46 @@ pub(super) fn run(
     components: u32,
     basis: &Basis,
 ) -> Result<()> {
-    let source = Source::new(dst, src)?;
     let scalars = memory::of(&weights.buffer)?.read();
+    let inputs = (src.polys / components) as usize;
+    mix(ring, (dst, src), components, basis, |o, limb| {
+        let scalars = &scalars;
+        (0..inputs).map(move |i| (i, row(scalars, weights, o * inputs + i, limb)[0]))
+    })
+}
+
+/// `dst[c][o] = sum_e weights[e] src[c][column_e]` over the entries of row `o`.
+pub(super) fn sparse(
+    ring: &CpuRing,
+    (dst, src, weights, pattern): (&View, &View, &View, &View),
+    components: u32,
+    basis: &Basis,
+) -> Result<()> {
+    let (outputs, inputs) = ((dst.polys / components) as usize, src.polys / components);
+    let scalars = memory::of(&weights.buffer)?.read();
+    let words = memory::of(&pattern.buffer)?.read();
+    let shape = pattern.buffer.shape();
+    let first = pattern.first_poly as usize * shape.limbs as usize + pattern.first_limb as usize;
+    let (starts, columns) = words[first..first + pattern.limbs as usize].split_at(outputs + 1);
+    if starts.iter().any(|start| *start > weights.polys) || columns.iter().any(|column| *column >= inputs) {
+        return Err(Error::BadProgram { op: "combine_sparse", reason: "a pattern that points outside".into() });
+    }
+    mix(ring, (dst, src), components, basis, |o, limb| {
+        let scalars = &scalars;
+        (starts[o] as usize..starts[o + 1] as usize)
+            .map(move |entry| (columns[entry] as usize, row(scalars, weights, entry, limb)[0]))
+    })
+}
+
+/// `dst[c][o]`, the sum of the products that `terms` lists for output `o` and a limb: of an input `src[c][i]` and a weight.
+fn mix<T: Iterator<Item = (usize, u32)>>(
+    ring: &CpuRing,
+    (dst, src): (&View, &View),
+    components: u32,
+    basis: &Basis,
+    terms: impl Fn(usize, usize) -> T + Sync,
+) -> Result<()> {
+    let source = Source::new(dst, src)?;
     let mut words = memory::of(&dst.buffer)?.write();
     let (limbs, components) = (dst.limbs as usize, components as usize);
     let (outputs, inputs) = (dst.polys as usize / components, src.polys as usize / components);
@@ -34,11 +72,10 @@ pub(super) fn run(
             let span = start..(start + TILE).min(n);
             for (o, out) in outs.iter_mut().enumerate() {
                 sums.fill(0);
-                for i in 0..inputs {
-                    let w = row(&scalars, weights, o * inputs + i, limb)[0];
+                for (count, (i, w)) in (1usize..).zip(terms(o, limb)) {
                     let input = &source.other(component * inputs + i, limb)[span.clone()];
                     rows::accumulate_scaled(&mut sums, input, w);
-                    if (i + 1).is_multiple_of(PRODUCTS) {
+                    if count.is_multiple_of(PRODUCTS) {
                         rows::fold(r, &mut sums);
                     }
                 }

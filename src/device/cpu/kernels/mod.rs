@@ -110,6 +110,9 @@ pub(super) fn run(ring: &CpuRing, pool: &Arc<Pool>, op: &Op) -> Result<()> {
         Op::Combine { dst, src, weights, components, basis } => {
             combine::run(ring, (dst, src, weights), *components, basis)
         }
+        Op::CombineSparse { dst, src, weights, pattern, components, basis } => {
+            combine::sparse(ring, (dst, src, weights, pattern), *components, basis)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Lowering;
 use crate::device::buffer::View;
 use crate::device::gpu::catalog::{COMBINE_OUTPUTS, Element, Kernel, UNIFORM_THREADS};
 use crate::device::gpu::dispatch::{Slot, slot};
-use crate::device::gpu::params::{CombineParams, ElementParams, UniformParams, Window};
+use crate::device::gpu::params::{CombineParams, CombineSparseParams, ElementParams, UniformParams, Window};
 use crate::device::gpu::tables::Table;
 use crate::device::program::{Basis, Op};
 use crate::error::Result;
@@ -127,5 +127,31 @@ pub(super) fn combine(
     let slots = [slot(&dst.buffer)?, slot(&src.buffer)?, slot(&weights.buffer)?];
     let quads = components * outputs.div_ceil(COMBINE_OUTPUTS);
     to.recorder.launch(Kernel::Combine, params, &slots, [to.groups(), dst.limbs, quads]);
+    Ok(())
+}
+
+/// `CombineSparse`.
+pub(super) fn combine_sparse(
+    to: &mut Lowering<'_>,
+    (dst, src, weights, pattern): (&View, &View, &View, &View),
+    components: u32,
+    basis: &Basis,
+) -> Result<()> {
+    let weight_stride = weights.buffer.shape().limbs;
+    let params = CombineSparseParams {
+        dst: dst.into(),
+        src: src.into(),
+        weight_row: weights.first_poly * weight_stride + weights.first_limb,
+        weight_stride,
+        pattern: Window::from(pattern).row,
+        log_n: to.log_n(),
+        limbs: to.table(Table::Limbs(basis.clone())),
+        first_poly: 0,
+        outputs: dst.polys / components,
+        inputs: src.polys / components,
+        entries: weights.polys,
+    };
+    let slots = [slot(&dst.buffer)?, slot(&src.buffer)?, slot(&weights.buffer)?, slot(&pattern.buffer)?];
+    to.recorder.launch(Kernel::CombineSparse, params, &slots, [to.groups(), dst.limbs, dst.polys]);
     Ok(())
 }

@@ -53,6 +53,9 @@ pub(super) fn op(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
         Op::Combine { dst, src, weights, components, basis } => {
             element::combine(to, (dst, src, weights), *components, basis)
         }
+        Op::CombineSparse { dst, src, weights, pattern, components, basis } => {
+            element::combine_sparse(to, (dst, src, weights, pattern), *components, basis)
+        }
         Op::Uniform { dst, seed, basis } => element::uniform(to, dst, *seed, basis),
         Op::Tensor { dst, a, b, basis } => element::tensor(to, (dst, a, b), basis),
         Op::MulScalar { dst, a, scalars, basis } => element::scalar(to, Element::MulScalar, (dst, a), scalars, basis),

@@ -57,7 +57,8 @@ impl Constant {
         if tensor.data_location != 0 {
             return Err("its data are in another file; save the model with its data inside".into());
         }
-        let shape = tensor.dims.iter().map(|&axis| usize::try_from(axis).map_err(|_| "a negative dimension".to_string()));
+        let shape =
+            tensor.dims.iter().map(|&axis| usize::try_from(axis).map_err(|_| "a negative dimension".to_string()));
         let shape: Vec<usize> = shape.collect::<Outcome<_>>()?;
         let size = budget.take(&shape)?;
         let raw = !tensor.raw_data.is_empty();
@@ -190,13 +191,19 @@ impl Constant {
     /// `f` entry by entry.
     pub(super) fn map(&self, budget: &mut Budget, f: impl Fn(f64) -> f64) -> Outcome<Self> {
         budget.take(&self.shape)?;
-        Ok(Self { shape: self.shape.clone(), entries: self.entries.iter().map(|&x| f(x)).collect(), integer: self.integer })
+        Ok(Self {
+            shape: self.shape.clone(),
+            entries: self.entries.iter().map(|&x| f(x)).collect(),
+            integer: self.integer,
+        })
     }
 
     /// `f` of two constants, entry by entry, axes of length 1 repeated.
     pub(super) fn zip(&self, other: &Self, budget: &mut Budget, f: impl Fn(f64, f64) -> f64) -> Outcome<Self> {
         let rank = self.shape.len().max(other.shape.len());
-        let axis = |constant: &Self, axis: usize| (axis + constant.shape.len()).checked_sub(rank).map_or(1, |i| constant.shape[i]);
+        let axis = |constant: &Self, axis: usize| {
+            (axis + constant.shape.len()).checked_sub(rank).map_or(1, |i| constant.shape[i])
+        };
         let common = |i| match (axis(self, i), axis(other, i)) {
             (a, b) if a == b || b == 1 => Ok(a),
             (1, b) => Ok(b),

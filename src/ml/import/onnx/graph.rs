@@ -53,7 +53,8 @@ impl Expression {
         let (p, q) = (&self.coefficients, &other.coefficients);
         let largest = (0..q.len()).max_by(|&i, &j| q[i].abs().total_cmp(&q[j].abs()))?;
         let ratio = p.get(largest)? / q[largest];
-        let fits = |(p, q): (&f64, &f64)| (p - ratio * q).abs() <= ROUNDED * (ratio * other.coefficients[largest]).abs();
+        let fits =
+            |(p, q): (&f64, &f64)| (p - ratio * q).abs() <= ROUNDED * (ratio * other.coefficients[largest]).abs();
         (self.base == other.base && p.len() == q.len() && p.iter().zip(q).all(fits)).then_some(ratio)
     }
 
@@ -156,7 +157,8 @@ impl<'a> Op<'a> {
 
     /// An axis among `rank`, counted from the last where it is negative.
     pub(super) fn axis(&self, axis: i64, rank: usize) -> Result<usize> {
-        let counted = usize::try_from(axis).ok().or_else(|| rank.checked_sub(usize::try_from(axis.unsigned_abs()).ok()?));
+        let counted =
+            usize::try_from(axis).ok().or_else(|| rank.checked_sub(usize::try_from(axis.unsigned_abs()).ok()?));
         counted.filter(|&axis| axis < rank).ok_or_else(|| self.bad(format!("no axis {axis} among {rank}")))
     }
 }
@@ -306,7 +308,8 @@ impl Importer {
         if layer == Layer::Mul {
             let gate = |value: usize| value.checked_sub(1).map(|node| &self.builder.nodes()[node]);
             let gated = |x: Computed, y: Computed| {
-                gate(y.value).is_some_and(|n| n.layer == Layer::Activation(Activation::Sigmoid) && n.inputs == [x.value])
+                gate(y.value)
+                    .is_some_and(|n| n.layer == Layer::Activation(Activation::Sigmoid) && n.inputs == [x.value])
             };
             if gated(a, b) || gated(b, a) {
                 let x = if gated(a, b) { a } else { b };

@@ -1,0 +1,302 @@
+//! What a deployment does, as text and as a picture.
+
+use super::deploy::Deployment;
+use super::lower::Operation;
+use super::{ModelCircuit, Packing};
+use crate::circuit::{Evaluator as _, Plan, PlanReport};
+use crate::ckks::{Encryption, Magnitude, NoiseEstimator, Parameters};
+use crate::error::Result;
+use crate::units::Level;
+use std::fmt::{self, Write as _};
+use std::ops::ControlFlow;
+
+/// A deployment, step by step. [`fmt::Display`] prints it, [`Self::svg`] draws it.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// How samples lie in the slots.
+    pub packing: Packing,
+    /// The parameters in words.
+    pub parameters: String,
+    /// Shape of a sample.
+    pub input_shape: Vec<usize>,
+    /// Bytes of an encrypted input on the device.
+    pub input_bytes: u64,
+    /// The steps, in the order in which they run.
+    pub steps: Vec<StepExplanation>,
+    /// Keys for rotations, relinearization and conjugation.
+    pub keys: usize,
+    /// Bytes of all keys on the device.
+    pub key_bytes: u64,
+    /// What is left to the client, by name.
+    pub end: Option<&'static str>,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug)]
+pub struct StepExplanation {
+    /// The nodes of the model that it stands for.
+    pub name: String,
+    /// What it computes.
+    pub operation: String,
+    /// The values that it takes: 0 is the input, `i` what step `i - 1` makes.
+    pub operands: Vec<usize>,
+    /// Shape of its value.
+    pub shape: Vec<usize>,
+    /// Where the value's entries lie.
+    pub layout: String,
+    /// Level of the value.
+    pub level: Level,
+    /// Bits of its scale.
+    pub scale_bits: f64,
+    /// Products with a key: rotations and relinearizations.
+    pub key_switches: usize,
+    /// Products with weights: diagonals, or entries of a sparse matrix.
+    pub weights: usize,
+    /// Products of two values.
+    pub products: usize,
+    /// Predicted standard deviation of the error of an entry.
+    pub deviation: f64,
+    /// Bytes of the value on the device.
+    pub bytes: u64,
+}
+
+/// The predicted standard deviation of an entry's error after every step.
+pub(super) fn predicted(deployment: &Deployment, samples: Magnitude) -> Result<Vec<f64>> {
+    let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
+    let noise = NoiseEstimator::new(parameters);
+    let top = parameters.max_level();
+    let x = noise.fresh(Encryption::SecretKey, circuit.input_batch(), top, samples)?;
+    let mut steps = Vec::with_capacity(circuit.steps());
+    circuit.prepare(&noise, top)?.run_observed(&noise, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
+        steps.push(value.slot_deviation());
+    })?;
+    Ok(steps)
+}
+
+/// What the circuit needed up to and with each step, and the vectors of its value.
+fn planned(circuit: &ModelCircuit) -> Result<Vec<(PlanReport, usize)>> {
+    let plan = Plan::new(circuit.slots());
+    let x = plan.input(circuit.input_batch());
+    let prepared = circuit.prepare(&plan, plan.level(&x))?;
+    let mut steps = Vec::with_capacity(circuit.steps());
+    prepared.run_observed(&plan, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
+        steps.push((plan.report(), plan.batch(value)));
+    })?;
+    Ok(steps)
+}
+
+/// Bytes of pairs of polynomials at a level.
+fn bytes_at(parameters: &Parameters, level: Level, vectors: usize) -> Result<u64> {
+    let limbs = u64::from(parameters.limbs_at(level)?.0);
+    Ok((8 * vectors as u64 * limbs) << parameters.log_n().get())
+}
+
+/// Bytes of a key that serves `level`, its uniform halves expanded.
+fn key_bytes(parameters: &Parameters, level: Level) -> Result<u64> {
+    let limbs = parameters.limbs_at(level)?;
+    let rlwe = parameters.rlwe();
+    let rows = rlwe.digits(limbs).len() as u64 * u64::from(limbs.0 + rlwe.special().0);
+    Ok((8 * rows) << parameters.log_n().get())
+}
+
+impl Explanation {
+    pub(super) fn new(deployment: &Deployment, samples: Magnitude) -> Result<Self> {
+        let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
+        let (list, top) = (circuit.list(), parameters.max_level());
+        let depths = list.depths();
+        let mut before = PlanReport::default();
+        let mut steps = Vec::with_capacity(circuit.steps());
+        let plans = planned(circuit)?.into_iter().zip(predicted(deployment, samples)?);
+        for (index, (step, ((after, vectors), deviation))) in list.steps.iter().zip(plans).enumerate() {
+            let level = Level(top.0 - depths[index + 1]);
+            let switches = |report: &PlanReport| {
+                report.single_rotations + report.hoisted_rotations + report.relinearizations + report.conjugations
+            };
+            let entries: usize = match &step.operation {
+                Operation::Affine { terms, .. } => terms.iter().map(|(_, matrix)| matrix.entries()).sum(),
+                _ => 0,
+            };
+            let combined = after.combines > before.combines;
+            let diagonals = after.plain_multiplications - before.plain_multiplications;
+            steps.push(StepExplanation {
+                name: step.name.clone(),
+                operation: step.operation.to_string(),
+                operands: step.operation.operands(),
+                shape: step.shape.clone(),
+                layout: match circuit.packing() {
+                    Packing::Latency => circuit.layout(index + 1).to_string(),
+                    Packing::Batch => "an entry a vector".into(),
+                },
+                level,
+                scale_bits: parameters.scale_at(level)?.log2(),
+                key_switches: switches(&after) - switches(&before),
+                weights: if combined { entries } else { diagonals },
+                products: after.multiplications - before.multiplications,
+                deviation,
+                bytes: bytes_at(parameters, level, vectors)?,
+            });
+            before = after;
+        }
+        let plan = deployment.plan();
+        let relinearization = plan.relinearization.then_some(plan.relinearization_depth);
+        let conjugation = plan.conjugation.then_some(plan.conjugation_depth);
+        let depths = plan.rotation_depths.iter().copied().chain(relinearization).chain(conjugation);
+        let keys = depths.map(|depth| key_bytes(parameters, Level(top.0.saturating_sub(depth))));
+        let keys = keys.collect::<Result<Vec<u64>>>()?;
+        Ok(Self {
+            packing: circuit.packing(),
+            parameters: parameters.to_string(),
+            input_shape: list.input.clone(),
+            input_bytes: bytes_at(parameters, top, circuit.input_batch())?,
+            steps,
+            keys: keys.len(),
+            key_bytes: keys.iter().sum(),
+            end: list.end.as_ref().map(super::Activation::name),
+        })
+    }
+
+    /// What everybody sees, what the server knows, what nobody but the client sees.
+    pub fn visibility(&self) -> [(&'static str, &'static str); 3] {
+        [
+            ("public", "shapes, packing, parameters, how many samples there are, when they come"),
+            ("server's alone", "weights; answers tell something of them"),
+            ("client's alone", "samples, every value between, answers, the secret key"),
+        ]
+    }
+
+    /// The steps as boxes from top to bottom, with lines from the values that they take.
+    pub fn svg(&self) -> String {
+        const WIDTH: usize = 560;
+        const HEIGHT: usize = 64;
+        const GAP: usize = 28;
+        let top = |value: usize| 20 + value * (HEIGHT + GAP);
+        let mut out = String::new();
+        let height = top(self.steps.len() + 1);
+        let _ = writeln!(
+            out,
+            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{height}" viewBox="0 0 {0} {height}" font-family="sans-serif" font-size="12">"#,
+            WIDTH + 160
+        );
+        let mut draw = |value: usize, title: &str, lines: [&str; 2]| {
+            let y = top(value);
+            let _ = writeln!(
+                out,
+                r##"<rect x="20" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#f4f6f8" stroke="#456"/>"##
+            );
+            let _ = writeln!(out, r#"<text x="32" y="{}" font-weight="bold">{}</text>"#, y + 18, escape(title));
+            for (text, line) in lines.iter().zip([36, 53]) {
+                let _ = writeln!(out, r#"<text x="32" y="{}">{}</text>"#, y + line, escape(text));
+            }
+        };
+        let input = format!("{:?}, {} packing, {}", self.input_shape, self.packing.name(), size(self.input_bytes));
+        draw(0, "input", [&input, &self.parameters]);
+        for (index, step) in self.steps.iter().enumerate() {
+            let (first, second) = step.lines();
+            draw(index + 1, &format!("{}: {}", step.name, step.operation), [&first, &second]);
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            for &operand in &step.operands {
+                let (from, to) = (top(operand) + HEIGHT, top(index + 1));
+                // Lines that pass other boxes go around them.
+                let path = if operand == index {
+                    format!("M 60 {from} V {to}")
+                } else {
+                    let side = WIDTH + 40 + 12 * (index - operand).min(8);
+                    let (start, end) = (from - HEIGHT / 2, to + HEIGHT / 2);
+                    format!("M {0} {start} H {side} V {end} H {0}", WIDTH + 20)
+                };
+                let _ = writeln!(out, r##"<path d="{path}" fill="none" stroke="#456" stroke-width="1.5"/>"##);
+            }
+        }
+        out.push_str("</svg>\n");
+        out
+    }
+}
+
+impl StepExplanation {
+    /// Two lines of facts.
+    fn lines(&self) -> (String, String) {
+        let Self { shape, layout, level, scale_bits, key_switches, weights, products, deviation, bytes, .. } = self;
+        let first = format!("{shape:?}, {layout}, level {}, scale 2^{scale_bits:.1}, {}", level.0, size(*bytes));
+        let second = format!(
+            "{key_switches} key switches, {weights} products with weights, {products} of values, noise 2^{:.1}",
+            deviation.log2()
+        );
+        (first, second)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.parameters)?;
+        let (packing, bytes) = (self.packing.name(), size(self.input_bytes));
+        writeln!(f, "{packing} packing, {} keys of {}", self.keys, size(self.key_bytes))?;
+        writeln!(f, "  0  input {:?}, {bytes}", self.input_shape)?;
+        for (index, step) in self.steps.iter().enumerate() {
+            let (first, second) = step.lines();
+            writeln!(f, "{:>3}  {}: {} of {:?}", index + 1, step.name, step.operation, step.operands)?;
+            writeln!(f, "     {first}")?;
+            writeln!(f, "     {second}")?;
+        }
+        if let Some(end) = self.end {
+            writeln!(f, "     {end} is left to the client")?;
+        }
+        for (who, what) in self.visibility() {
+            writeln!(f, "{who:<14}  {what}")?;
+        }
+        Ok(())
+    }
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// Text for a picture: names come from files.
+fn escape(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Matrix;
+    use crate::ml::{Activation, Layer, ModelBuilder};
+
+    #[test]
+    fn text_and_picture_tell_every_step() {
+        let dense = |rows, columns| {
+            let weights = Matrix::new(rows, columns, vec![0.25; rows * columns]).unwrap();
+            Layer::Dense { weights, bias: vec![0.5; rows] }
+        };
+        let mut builder = ModelBuilder::new(vec![4]).unwrap();
+        let a = builder.add("<a & b>", dense(3, 4), vec![0]).unwrap();
+        let b = builder.add("square", Layer::Activation(Activation::Square), vec![a]).unwrap();
+        let c = builder.add("residual", Layer::Add, vec![a, b]).unwrap();
+        let d = builder.add("end", Layer::Activation(Activation::Sigmoid), vec![c]).unwrap();
+        let model = builder.build(d).unwrap();
+        for packing in [Packing::Latency, Packing::Batch] {
+            let deployment = Deployment::new(&model, packing).unwrap();
+            let explanation = deployment.explain(Magnitude::new(0.5, 1.0).unwrap()).unwrap();
+            let (text, svg) = (explanation.to_string(), explanation.svg());
+            assert_eq!(explanation.steps.len(), 3);
+            assert_eq!(explanation.steps[2].operands, [1, 2]);
+            assert_eq!(explanation.steps[1].products, 1);
+            assert_eq!(explanation.steps[2].level, Level(0));
+            assert!(explanation.steps.iter().all(|step| step.deviation > 0.0 && step.deviation < 1e-2), "{text}");
+            assert!(text.contains("sigmoid is left to the client") && text.contains("square"), "{text}");
+            assert!(svg.contains("&lt;a &amp; b&gt;") && !svg.contains("<a"), "{svg}");
+            assert_eq!(svg.matches("<rect").count(), 4);
+            assert_eq!(svg.matches("<path").count(), 4);
+        }
+    }
+}

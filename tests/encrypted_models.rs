@@ -1,0 +1,100 @@
+//! Models under encryption: every device gives the same bits, and the answers differ from those in the clear by the predicted noise.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::devices;
+use ringlight::circuit::Matrix;
+use ringlight::ckks::Magnitude;
+use ringlight::math::Seed;
+use ringlight::ml::{Activation, Approximate, Conv2d, Deployment, Layer, Model, Packing, Pool2d, Server, Settings};
+use ringlight::{Error, Result};
+use std::ops::ControlFlow;
+
+fn numbers(count: usize, seed: f64) -> Vec<f64> {
+    (0..count).map(|i| (i as f64 * 1.7 + seed).sin()).collect()
+}
+
+/// A strided convolution, an activation, pooling and a dense layer.
+fn model(activation: Activation) -> Model {
+    let conv = Conv2d {
+        weights: numbers(27, 0.2).iter().map(|w| w / 5.0).collect(),
+        shape: [3, 1, 3, 3],
+        bias: numbers(3, 0.5),
+        stride: [2, 2],
+        padding: [1, 1, 0, 0],
+        dilation: [1, 1],
+        groups: 1,
+    };
+    let pool = Pool2d { kernel: [2, 2], stride: [2, 2], padding: [0; 4], count_padding: true };
+    let weights = Matrix::new(4, 12, numbers(48, 0.9)).unwrap();
+    let layers = vec![
+        Layer::Conv2d(conv),
+        Layer::Activation(activation),
+        Layer::AveragePool(pool),
+        Layer::Reshape(vec![12]),
+        Layer::Dense { weights, bias: numbers(4, 0.1) },
+        Layer::Activation(Activation::Softmax { axis: 0 }),
+    ];
+    Model::from_layers(vec![1, 8, 8], layers).unwrap()
+}
+
+fn samples(count: usize) -> Vec<Vec<f64>> {
+    (0..count).map(|s| numbers(64, s as f64)).collect()
+}
+
+fn largest_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
+    a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn encrypted_answers_are_the_simulated_ones() -> Result<()> {
+    let samples = samples(3);
+    // A software adapter takes its time: the deep one runs on the CPU alone.
+    for (activation, settled, most) in [(Activation::Square, 1e-9, 3), (Activation::Sigmoid, 0.02, 1)] {
+        let model = model(activation);
+        let exact = model.predict_clear(&samples)?;
+        for packing in [Packing::Latency, Packing::Batch] {
+            let approximate = Approximate { calibration: samples.clone(), ..Approximate::default() };
+            let deployment = Deployment::with_settings(&model, &Settings { approximate, ..Settings::new(packing) })?;
+            let clear = deployment.circuit().predict_clear(&samples)?;
+            assert!(largest_difference(&clear, &exact) < settled);
+            let explanation = deployment.explain(Magnitude::new(0.7, 1.0)?)?;
+            let deviation = explanation.steps.last().unwrap().deviation;
+            let seed = Seed::from_bytes([5; 32]);
+            let simulated = deployment.simulate(&samples, &seed)?;
+            assert!(largest_difference(&simulated, &clear) < 8.0 * deviation);
+
+            let client = deployment.client_from_seed(&seed)?;
+            let request = client.encrypt(&samples)?;
+            let mut digests = Vec::new();
+            for device in devices().into_iter().take(most) {
+                let server = Server::new(&deployment, &device, client.evaluation_keys())?;
+                let answer = server.run(&request)?;
+                digests.push(answer.digest());
+                let answers = client.decrypt(&answer, samples.len())?;
+                // A softmax does not enlarge a difference.
+                let off = largest_difference(&answers, &clear);
+                assert!(off < 8.0 * deviation, "{off} where {deviation} is predicted, {}", device.name());
+            }
+            assert!(digests.iter().all(|digest| digest == &digests[0]));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_can_be_watched_and_stopped() -> Result<()> {
+    let deployment = Deployment::new(&model(Activation::Square), Packing::Batch)?;
+    let client = deployment.client_from_seed(&Seed::from_bytes([6; 32]))?;
+    let server = Server::new(&deployment, &devices()[0], client.evaluation_keys())?;
+    let request = client.encrypt(&samples(1))?;
+    let mut names = Vec::new();
+    let answer = server.run_watched(&request, &mut |progress| {
+        names.push(progress.next.to_string());
+        if progress.done < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert!(matches!(answer, Err(Error::Cancelled { done: 2, steps: 3 })));
+    assert_eq!(names, ["0", "1", "2, 3, 4"]);
+    Ok(())
+}
