@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub struct Approximate {
     /// Samples like those to come: they tell the range of every function's argument. Functions other than polynomials need some.
     pub calibration: Vec<Vec<f64>>,
-    /// The largest difference to the function on the range; 0.01 by default.
+    /// The largest difference to the function on the range, as a share of its largest value there; 0.01 by default.
     pub max_error: f64,
     /// The range is that of the calibration samples, wider by this factor around its middle; 1.25 by default.
     pub margin: f64,
@@ -279,7 +279,8 @@ impl Lowering<'_> {
             _ => {
                 let (middle, half) = self.interval(index)?;
                 let f = |u: f64| activation.evaluate(middle + half * u).unwrap_or(f64::NAN);
-                let max_error = self.approximate.max_error;
+                let largest = (0..=64).map(|k| f(f64::from(k) / 32.0 - 1.0).abs()).fold(0.0, f64::max);
+                let max_error = self.approximate.max_error * if largest > 0.0 { largest } else { 1.0 };
                 let function = Approximation::fit(activation.name(), f, -1.0, 1.0, max_error)?;
                 let argument = self.forms[input].mapped(1.0 / half, -middle / half)?;
                 Operation::Function(self.value_of(input, argument)?, function)
