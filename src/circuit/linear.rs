@@ -113,7 +113,7 @@ impl DiagonalMatrix {
     /// [`Error::InvalidParameter`] unless `period` is a power of two between the number of columns and 2^16, and there are
     /// at most 2^16 rows.
     pub fn with_input_period(matrix: Matrix, period: usize) -> Result<Self> {
-        Self::sparse((&matrix).into(), period)
+        Self::sparse(matrix.into(), period)
     }
 
     /// As [`Self::with_input_period`], for a matrix of which most entries are zero: diagonals without an entry cost nothing.

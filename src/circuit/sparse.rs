@@ -242,6 +242,12 @@ impl From<&Matrix> for SparseMatrix {
     }
 }
 
+impl From<Matrix> for SparseMatrix {
+    fn from(matrix: Matrix) -> Self {
+        Self::from(&matrix)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
