@@ -67,7 +67,9 @@ fn what_is_not_supported_is_named_with_what_is() {
     let refused = FILES.iter().filter_map(|(name, bytes, vectors)| Some((name, bytes, vectors["refused"].as_str()?)));
     for (name, bytes, node) in refused {
         match Model::from_onnx(bytes) {
-            Err(Error::BadModel { reason, .. }) => assert!(reason.starts_with(node) && reason.contains("support"), "{name}: {reason}"),
+            Err(Error::BadModel { reason, .. }) => {
+                assert!(reason.starts_with(node) && reason.contains("support"), "{name}: {reason}");
+            }
             other => panic!("{name}: {other:?}"),
         }
     }

@@ -1,9 +1,10 @@
 //! Inference on encrypted data: a trained [`Model`] as a circuit.
 //!
 //! # Concepts
-//! A [`Model`] is a graph of [`Layer`]s with known weights. It names no scheme and no device: [`Model::prepare`] encodes the
-//! weights for any [`crate::circuit::Evaluator`], [`CompiledModel::run`] applies them, [`Model::plan`] tells the levels and
-//! rotation keys before any key exists, and [`Model::predict_clear`] is the definition all of them are tested against.
+//! A [`Model`] is a graph of [`Layer`]s with known weights, made by hand or read from a file of safetensors or ONNX. It
+//! names no scheme and no device: [`Model::prepare`] encodes the weights for any [`crate::circuit::Evaluator`],
+//! [`CompiledModel::run`] applies them, [`Model::plan`] tells the levels and rotation keys before any key exists, and
+//! [`Model::predict_clear`] is the definition all of them are tested against.
 //!
 //! # Memory layout
 //! A [`Packing`] says how samples lie in the slots: one sample over the slots for a quick answer, or one slot a sample

@@ -109,7 +109,8 @@ impl Importer {
         let x = self.computed(op, 0)?;
         let exponent = self.needed(op, 1)?.single();
         let degree = exponent.and_then(|e| (1..=MAX_DEGREE).find(|&degree| e == degree as f64));
-        let degree = degree.ok_or_else(|| op.bad(format!("the exponent must be a constant integer from 1 to {MAX_DEGREE}")))?;
+        let degree =
+            degree.ok_or_else(|| op.bad(format!("the exponent must be a constant integer from 1 to {MAX_DEGREE}")))?;
         let mut coefficients = vec![0.0; degree];
         coefficients.push(1.0);
         self.polynomial(op, x, coefficients)
@@ -139,7 +140,10 @@ impl Importer {
         let axis = op.axis(op.int("axis", if self.opset < 13 { 1 } else { -1 }), rank)?;
         let after = &self.shape(x)[axis..];
         if self.opset < 13 && after.iter().skip(1).any(|&length| length != 1) {
-            return Err(op.bad(format!("an axis that is not the last, in operator set {}; export with 13 or later", self.opset)));
+            return Err(op.bad(format!(
+                "an axis that is not the last, in operator set {}; export with 13 or later",
+                self.opset
+            )));
         }
         let axis = axis.checked_sub(1).ok_or_else(|| op.bad("over the batch"))?;
         self.push(op, Layer::Activation(Activation::Softmax { axis }), x)

@@ -43,7 +43,8 @@ impl Importer {
             return Err(op.bad(format!("{} offsets and {} scales", offset.len(), scale.len())));
         }
         let shift = offset.iter().zip(&scale).map(|(offset, scale)| -offset * scale).collect();
-        let constant = |entries: Vec<f64>| Constant { shape: vec![entries.len()], entries: entries.into(), integer: false };
+        let constant =
+            |entries: Vec<f64>| Constant { shape: vec![entries.len()], entries: entries.into(), integer: false };
         self.affine(op, x, &constant(scale), &constant(shift))
     }
 
@@ -132,7 +133,11 @@ impl Importer {
             coefficients
         } else {
             if coefficients.len().checked_mul(features) != Some(vectors.len()) {
-                return Err(op.bad(format!("{} coefficients for {} numbers in support vectors", coefficients.len(), vectors.len())));
+                return Err(op.bad(format!(
+                    "{} coefficients for {} numbers in support vectors",
+                    coefficients.len(),
+                    vectors.len()
+                )));
             }
             let mut weights = vec![0.0; features];
             accumulate(&mut weights, &vectors, &coefficients);
@@ -152,7 +157,8 @@ impl Importer {
         }
         let (coefficients, vectors, rho) = (op.floats("coefficients"), op.floats("support_vectors"), op.floats("rho"));
         let supports = op.ints("vectors_per_class").unwrap_or(&[]);
-        let supports = supports.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>().unwrap_or_default();
+        let supports =
+            supports.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>().unwrap_or_default();
         let classes = supports.len();
         if !(2..=MAX_CLASSES).contains(&classes) {
             return Err(op.bad(format!("{classes} classes with support vectors")));

@@ -131,9 +131,9 @@ impl Importer {
     /// Conv, of two dimensions.
     fn conv(&mut self, op: &Op<'_>) -> Result<Computed> {
         let (x, weights) = (self.sample(op)?, self.needed(op, 1)?);
-        let shape: [usize; 4] = weights.shape[..]
-            .try_into()
-            .map_err(|_| op.bad(format!("weights of shape {:?}; two-dimensional convolutions are supported", weights.shape)))?;
+        let shape: [usize; 4] = weights.shape[..].try_into().map_err(|_| {
+            op.bad(format!("weights of shape {:?}; two-dimensional convolutions are supported", weights.shape))
+        })?;
         let kernel = [shape[2], shape[3]];
         if op.counts("kernel_shape", kernel)? != kernel {
             return Err(op.bad("`kernel_shape` is not that of the weights"));
