@@ -150,9 +150,7 @@ fn main() {
     let mut c = criterion();
     let places = Place::all();
     let portable: Vec<_> = places.iter().filter_map(Place::portable).collect();
-    let leaves_out = |place: &Place, case: &Case| {
-        place.leaves_out(case.log_n.get(), if case.limbs == LARGE.1.0 { LARGE.1.0 } else { 1 })
-    };
+    let leaves_out = |place: &Place, case: &Case| place.leaves_out(case.log_n.get(), case.batch);
     for (name, work, peer) in WORKS {
         sizes(&mut c, name, peer.is_none(), |group, case| {
             if let Some(transform) = peer {

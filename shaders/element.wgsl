@@ -113,7 +113,7 @@ fn add_scalar(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     dst[to(p)] = add_mod(from_a(p), scalar(p), limb_at(params.limbs, p.limb).q);
 }
 
-// (a0 b0, a0 b1 + a1 b0, a1 b1); z = polynomial of a component.
+// (a0 b0, a0 b1 + a1 b0, a1 b1); y = polynomial of a component, z = limb.
 @compute @workgroup_size(THREADS)
 fn tensor(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let p = place(group, thread);

@@ -1,4 +1,4 @@
-// gadget_dot: the inner product of a key switch with digits in memory, up to KEYS key digits a dispatch.
+// gadget_dot: the inner product of a key switch with digits in memory, up to three or nine key digits a dispatch.
 // Mirror: src/device/cpu/kernels/gadget.rs.  Grid: x = words / (4 THREADS), y = polynomial, z = limb:
 // the polynomials of one limb follow each other, whose keys are the same.  All words in [0, q).
 
@@ -14,7 +14,7 @@ struct Params {
     first_limb: u32,
     batch: u32,
     first_digit: u32,
-    keys: u32,         // key digits of this dispatch, 1 to KEYS
+    keys: u32,         // key digits of this dispatch, at least 1
     key_limbs: u32,    // of every key digit's buffer
 }
 

@@ -8,7 +8,7 @@ mod common;
 
 use common::{Inputs, devices};
 use num_bigint::BigInt;
-use ringlight::device::{Basis, Buffer, Device, Digit, LoadedRing, Op, View};
+use ringlight::device::{Basis, Buffer, Device, Digit, InnerProduct, LoadedRing, Op, View};
 use ringlight::error::Error;
 use ringlight::math::{Csprng, Modulus, RingTables, Seed, ntt_primes_below};
 use ringlight::units::{GaloisElement, LogN, Shape};
@@ -313,17 +313,8 @@ impl Model {
     }
 
     /// Limb `l` of polynomial `k` of a key switch's inner product, before its automorphism.
-    #[expect(clippy::too_many_arguments, reason = "an operation's operands")]
-    fn inner_product(
-        &self,
-        cut: &Rows,
-        dst: &View,
-        key: &[Buffer],
-        rows: &Basis,
-        basis: &Basis,
-        plus: Option<&View>,
-        (k, l): (usize, usize),
-    ) -> Vec<u32> {
+    fn inner_product(&self, dst: &View, cut: &Rows, inner: &InnerProduct, (k, l): (usize, usize)) -> Vec<u32> {
+        let InnerProduct { key, rows, basis, plus, .. } = inner;
         let batch = dst.polys as usize / 2;
         let q = u64::from(self.moduli[basis.primes()[l] as usize]);
         let mut sum = vec![0; self.n];
@@ -332,7 +323,7 @@ impl Model {
                 *s = (*s + u64::from(x) * factors(i)) % q;
             }
         };
-        if let Some(plus) = plus.filter(|plus| k < plus.polys as usize && l < plus.limbs as usize) {
+        if let Some(plus) = plus.as_ref().filter(|plus| k < plus.polys as usize && l < plus.limbs as usize) {
             let others = product(basis.primes()[plus.limbs as usize..].iter().map(|&p| self.moduli[p as usize]));
             let factor = u64::from(residue(&others, word(q)));
             add(self.row(plus, k, l), &|_| factor);
@@ -426,19 +417,15 @@ impl Model {
                 rows(&|b, l| integers[b % integers.len()].iter().map(|x| residue(x, primes(to)[l])).collect())
             }
             Op::Decompose { src, digits, basis, .. } => self.decomposed(src, digits, basis),
-            Op::GadgetDot { digits, key, rows: key_rows, basis, plus, element, .. } => {
+            Op::GadgetDot { digits, product, .. } => {
                 let cut: Rows = (0..digits.polys as usize)
                     .map(|k| (0..digits.limbs as usize).map(|l| self.row(digits, k, l)).collect())
                     .collect();
-                rows(&|k, l| {
-                    image(&self.inner_product(&cut, dst, key, key_rows, basis, plus.as_ref(), (k, l)), *element)
-                })
+                rows(&|k, l| image(&self.inner_product(dst, &cut, product, (k, l)), product.element))
             }
-            Op::KeySwitch { src, digits, key, rows: key_rows, basis, plus, element, .. } => {
-                let cut = self.decomposed(src, digits, basis);
-                rows(&|k, l| {
-                    image(&self.inner_product(&cut, dst, key, key_rows, basis, plus.as_ref(), (k, l)), *element)
-                })
+            Op::KeySwitch { src, digits, product, .. } => {
+                let cut = self.decomposed(src, digits, &product.basis);
+                rows(&|k, l| image(&self.inner_product(dst, &cut, product, (k, l)), product.element))
             }
             Op::ModDown { src, kept, dropped, plus, element, .. } => {
                 let first = kept.primes().len();
@@ -672,23 +659,29 @@ fn automorphisms_equal_their_definition_and_substitute_in_coefficient_form() {
 
 #[test]
 fn base_conversion_equals_its_definition_and_gives_one_centred_number() {
-    let all: Vec<u32> = (0..15).collect();
-    let cases: [(&[u32], &[u32]); 6] = [
+    let (all, rest): (Vec<u32>, Vec<u32>) = ((0..15).collect(), (15..24).collect());
+    let cases: [(&[u32], &[u32]); 7] = [
         (&[0], &[1, 14, 22]),
         (&[22], &[0, 18, 23]),
         (&[14, 3], &[0, 1, 3, 18, 14]), // the targets may be among the sources
         (&[0, 1, 2], &[5, 19]),
         (&[14, 0, 23, 18, 2], &[1, 22]),
-        (&all, &[15, 20, 3]),
+        (&all[..12], &all[12..]),
+        (&all, &rest),
     ];
     on_every_device(10, 6, |m| {
         for (from, to) in cases {
             let moduli: Vec<u32> = from.iter().map(|&p| m.moduli[p as usize]).collect();
             let d = product(moduli.iter().copied());
+            // The number whose y_i are the largest: all q_i - 1.
+            let most: BigInt = &d * moduli.len() - moduli.iter().map(|q| &d / q).sum::<BigInt>();
             // Polynomials that begin with the numbers where a wrap is nearest.
             let half: BigInt = &d / 2;
-            let special: Vec<BigInt> =
-                [-2, -1, 0, 1, 2].iter().flat_map(|k| [&half + k, &d + (k - 3), BigInt::from(k + 2)]).collect();
+            let special: Vec<BigInt> = [-2, -1, 0, 1, 2]
+                .iter()
+                .flat_map(|k| [&half + k, &d + (k - 3), BigInt::from(k + 2)])
+                .chain([most])
+                .collect();
             let src = m.view(2, from);
             let shape = src.buffer.shape();
             let mut words = m.words(&src.buffer).to_vec();
@@ -775,21 +768,25 @@ fn gadget_dot_equals_its_definition() {
                 m.check(Op::GadgetDot {
                     dst: dst.clone(),
                     digits: digits.clone(),
-                    key: Arc::clone(&key),
-                    rows: basis(&rows),
-                    basis: basis(&primes),
-                    plus,
-                    element: *element,
+                    product: InnerProduct {
+                        key: Arc::clone(&key),
+                        rows: basis(&rows),
+                        basis: basis(&primes),
+                        plus,
+                        element: *element,
+                    },
                 });
             }
             m.check(Op::GadgetDot {
                 dst: dst.limbs(1, 2).unwrap(),
                 digits: digits.limbs(1, 2).unwrap(),
-                key: Arc::clone(&key),
-                rows: basis(&rows[1..]),
-                basis: basis(&primes[1..]),
-                plus: Some(digits.limbs(1, 1).unwrap().polys(0, 1).unwrap()),
-                element: GaloisElement::IDENTITY,
+                product: InnerProduct {
+                    key: Arc::clone(&key),
+                    rows: basis(&rows[1..]),
+                    basis: basis(&primes[1..]),
+                    plus: Some(digits.limbs(1, 1).unwrap().polys(0, 1).unwrap()),
+                    element: GaloisElement::IDENTITY,
+                },
             });
         }
         // The largest products everywhere: sums must not overflow between reductions.
@@ -802,7 +799,8 @@ fn gadget_dot_equals_its_definition() {
         let (dst, digits) = (m.view(2, &[0]), full(m, 40).view());
         let rows = basis(&[0]);
         let plus = Some(full(m, 2).view());
-        m.check(Op::GadgetDot { dst, digits, key, rows, basis: basis(&[0]), plus, element: GaloisElement::IDENTITY });
+        let product = InnerProduct { key, rows, basis: basis(&[0]), plus, element: GaloisElement::IDENTITY };
+        m.check(Op::GadgetDot { dst, digits, product });
     });
 }
 
@@ -815,6 +813,14 @@ fn key_switch_equals_its_definition() {
         (vec![digit(0, 3)], &[0, 1, 2, 3, 4, 5], 3),
     ];
     on_every_device(10, 13, |m| {
+        // More digits than one sum takes.
+        let (digits, primes): (Arc<[Digit]>, Vec<u32>) =
+            ((0..15).map(|first| digit(first, 1)).collect(), (0..16).collect());
+        let (dst, src, plus) = (m.view(2, &primes), m.view(1, &primes[..15]), m.view(1, &primes[..15]));
+        let key = digits.iter().map(|_| m.buffer(2, &primes)).collect();
+        let (rows, element) = (basis(&primes), elements(10)[2]);
+        let product = InnerProduct { key, rows: rows.clone(), basis: rows, plus: Some(plus), element };
+        m.check(Op::KeySwitch { dst, src, digits, product });
         for (i, (digits, primes, limbs)) in cases.iter().enumerate() {
             // The key has a limb more, in front.
             let all = [&[23], *primes].concat();
@@ -829,11 +835,13 @@ fn key_switch_equals_its_definition() {
                         dst: dst.clone(),
                         src: src.clone(),
                         digits: digits.clone().into(),
-                        key: Arc::clone(&key),
-                        rows: rows.clone(),
-                        basis: basis(primes),
-                        plus,
-                        element: *element,
+                        product: InnerProduct {
+                            key: Arc::clone(&key),
+                            rows: rows.clone(),
+                            basis: basis(primes),
+                            plus,
+                            element: *element,
+                        },
                     });
                 }
             }
@@ -991,6 +999,7 @@ fn malformed_operations_are_refused() {
     let (good_key, long_key, short_key) = (key(&mut m, 2, &p), key(&mut m, 3, &p), key(&mut m, 2, &p[..2]));
     let many: Vec<u32> = (0..16).collect();
     let (wide, seventeen) = (m.view(1, &many), m.view(1, &(0..17).collect::<Vec<_>>()));
+    let one = GaloisElement::IDENTITY;
     let foreign = GaloisElement::conjugation(LogN::new(12).unwrap()); // 2 * 2^12 - 1, no element of N = 2^10
     let digit = |first, limbs| Digit { first, limbs };
     let digits = |list: &[Digit]| Arc::<[Digit]>::from(list);
@@ -1011,21 +1020,25 @@ fn malformed_operations_are_refused() {
     let dot = |dst: &View, digits: &View, key: &Arc<[Buffer]>, rows: &[u32]| Op::GadgetDot {
         dst: dst.clone(),
         digits: digits.clone(),
-        key: Arc::clone(key),
-        rows: basis(rows),
-        basis: b(),
-        plus: None,
-        element: GaloisElement::IDENTITY,
+        product: InnerProduct { key: Arc::clone(key), rows: basis(rows), basis: b(), plus: None, element: one },
     };
     let switch = |dst: &View, key: &Arc<[Buffer]>, list: &[Digit], plus: Option<View>| Op::KeySwitch {
         dst: dst.clone(),
         src: rows(&low, 0, 1),
         digits: digits(list),
-        key: Arc::clone(key),
-        rows: basis(&p),
+        product: InnerProduct { key: Arc::clone(key), rows: basis(&p), basis: b(), plus, element: one },
+    };
+    let switch_from = |src: &View, key: &Arc<[Buffer]>, element| Op::KeySwitch {
+        dst: v2.clone(),
+        src: src.clone(),
+        digits: digits(&[digit(0, 2)]),
+        product: InnerProduct { key: Arc::clone(key), rows: basis(&p), basis: b(), plus: None, element },
+    };
+    let scale_add = |a: &View, list: &[u32]| Op::MulScalarAdd {
+        dst: rows(&v6, 0, 2),
+        a: a.clone(),
+        scalars: scalars(list),
         basis: b(),
-        plus,
-        element: GaloisElement::IDENTITY,
     };
     let combine = |dst: &View, src: &View, weights: &View, components| Op::Combine {
         dst: dst.clone(),
@@ -1060,7 +1073,6 @@ fn malformed_operations_are_refused() {
         |dst: &View, a: &View, c: &View, basis: Basis| Op::Add { dst: dst.clone(), a: a.clone(), b: c.clone(), basis };
     let scale = |list: &[u32]| Op::MulScalar { dst: v2.clone(), a: other.clone(), scalars: scalars(list), basis: b() };
     let shift = |list: &[u32]| Op::AddScalar { dst: v2.clone(), a: other.clone(), scalars: scalars(list), basis: b() };
-    let one = GaloisElement::IDENTITY;
     let table: Vec<(&str, Op)> = vec![
         ("a window past the last polynomial", Op::Zero { dst: outside(|v| v.first_poly = 1) }),
         ("a window past the last limb", Op::Zero { dst: outside(|v| v.first_limb = 1) }),
@@ -1093,6 +1105,8 @@ fn malformed_operations_are_refused() {
         ("a scalar that is not reduced", scale(&[1, m.moduli[1], 1])),
         ("a shift that is not reduced", shift(&[1, 1, u32::MAX])),
         ("half a row of shifts", shift(&[1, 1])),
+        ("a multiple that is not reduced", scale_add(&v2, &[1, 1, u32::MAX])),
+        ("a multiple of an overlap", scale_add(&rows(&v6, 1, 2), &[1, 1, 1])),
         ("forward onto an overlap", Op::NttForward { dst: rows(&v6, 0, 2), src: rows(&v6, 1, 2), basis: b() }),
         (
             "inverse over an unknown prime",
@@ -1148,6 +1162,10 @@ fn malformed_operations_are_refused() {
         ("a switch by a key without the limb", switch(&v2, &short_key, &[digit(0, 2)], None)),
         ("a switch plus too many polynomials", switch(&v2, &good_key, &[digit(0, 2)], Some(v3.clone()))),
         ("a switch onto its summand", switch(&v2, &good_key, &[digit(0, 2)], Some(rows(&v2, 0, 1)))),
+        ("a switch onto its source", switch_from(&limbs(&rows(&v2, 1, 1), 0, 2), &good_key, one)),
+        ("a switch onto its key", switch_from(&rows(&low, 0, 1), &Arc::from([v2.buffer.clone()]), one)),
+        ("a switch and a foreign automorphism", switch_from(&rows(&low, 0, 1), &good_key, foreign)),
+        ("a product and a foreign automorphism", turned(dot(&v2, &rows(&v6, 0, 1), &good_key, &p), foreign)),
         ("division plus too many polynomials", down_plus(&limbs(&v3, 0, 2), one)),
         ("division plus too few limbs", down_plus(&limbs(&v2, 0, 1), one)),
         ("division plus its own memory", down_plus(&rows(&low, 0, 1), one)),
@@ -1181,8 +1199,15 @@ fn malformed_operations_are_refused() {
 }
 
 fn with_plus(mut op: Op, view: &View) -> Op {
-    if let Op::GadgetDot { plus, .. } = &mut op {
-        *plus = Some(view.clone());
+    if let Op::GadgetDot { product, .. } = &mut op {
+        product.plus = Some(view.clone());
+    }
+    op
+}
+
+fn turned(mut op: Op, element: GaloisElement) -> Op {
+    if let Op::GadgetDot { product, .. } = &mut op {
+        product.element = element;
     }
     op
 }

@@ -11,7 +11,7 @@ use ringlight::ckks::{Ciphertext, Decryptor, Evaluator, KeyGenerator, KeyRequest
 use ringlight::device::Basis;
 use ringlight::math::Seed;
 use ringlight::ring::{Evaluation, Ring, RnsPoly};
-use ringlight::rlwe::{EvaluationKeys, KeyId, KeyStatistics};
+use ringlight::rlwe::{EvaluationKeys, Finish, KeyId, KeyStatistics, KeySwitcher};
 use ringlight::units::{GaloisElement, Level, LimbCount};
 
 fn parameters() -> Parameters {
@@ -392,5 +392,52 @@ fn what_is_left_to_a_seed_must_be_whole_polynomials() {
         }
         assert!(matches!(upload(2, 3, &[u32::MAX; 1 << 12]), Err(Error::BadValue { index: 0, .. })));
         assert!(matches!(upload(99, 3, &[]), Err(Error::InvalidParameter { what: "basis", .. })));
+    }
+}
+
+#[test]
+fn a_key_switcher_refuses_what_its_gadget_does_not_fit() {
+    let p = parameters();
+    let mut keys = generator(&p);
+    let request = KeyRequest::new().relinearization(true).rotations_at(Level(0), [1]);
+    let made = keys.evaluation_keys(&request).unwrap();
+    let id = KeyId::Relinearization;
+    for device in devices() {
+        let ring = Ring::new(&device, p.rlwe().tables()).unwrap();
+        let elsewhere = Ring::new(&ringlight::Device::cpu(), p.rlwe().tables()).unwrap();
+        let polys = |ring: &Ring, basis: Basis, batch: u32| {
+            let words = vec![1; (basis.limbs() * batch) as usize * p.log_n().degree()];
+            RnsPoly::<Evaluation>::upload(ring, &basis, batch, &words).unwrap()
+        };
+        let switcher = KeySwitcher::new(&ring, &made).unwrap();
+        let good = polys(&ring, Basis::new(0..6), 1);
+        let digits = switcher.decompose(&good).unwrap();
+        let mismatch = |refused: ringlight::Result<()>| {
+            assert!(matches!(refused, Err(Error::ParameterMismatch { op: "key switching" })), "{refused:?}");
+        };
+        for other in [polys(&elsewhere, Basis::new(0..6), 1), polys(&ring, Basis::new(1..7), 1)] {
+            mismatch(switcher.decompose(&other).map(drop));
+            mismatch(switcher.switch(&other, id, Finish::NOTHING).map(drop));
+        }
+        // Another gadget's operand, and digits of another switcher's ring.
+        let gadget = p.rlwe().gadget(LimbCount(4));
+        mismatch(switcher.switch_in(&good, &gadget, id, Finish::NOTHING).map(drop));
+        let foreign = KeySwitcher::new(&elsewhere, &made).unwrap();
+        mismatch(foreign.switch_hoisted(&digits, id, Finish::NOTHING).map(drop));
+        let both = |plus: &RnsPoly<Evaluation>| {
+            let finish = Finish { plus: Some(plus), element: GaloisElement::IDENTITY };
+            let (whole, hoisted) = (switcher.switch(&good, id, finish), switcher.switch_hoisted(&digits, id, finish));
+            [whole.map(drop), hoisted.map(drop)]
+        };
+        for plus in [polys(&elsewhere, Basis::new(0..6), 1), polys(&ring, Basis::new(1..3), 1)] {
+            both(&plus).into_iter().for_each(mismatch);
+        }
+        for refused in both(&polys(&ring, Basis::new(0..6), 3)) {
+            assert!(matches!(refused, Err(Error::BadProgram { .. })), "{refused:?}");
+        }
+        let low = KeyId::Galois(GaloisElement::from_steps(1, p.log_n()));
+        let refused = switcher.switch(&good, low, Finish::NOTHING);
+        assert!(matches!(refused, Err(Error::ShapeMismatch { .. })), "{refused:?}");
+        assert!(both(&good).iter().all(Result::is_ok));
     }
 }

@@ -111,6 +111,7 @@ fn ckks(parameters: &Parameters, run: impl FnOnce(Value, &[Work<'_>])) -> Result
     }
     let set = json!({
         "library": "Ringlight", "device": device.name(), "set": p.to_string(), "log_n": p.log_n().get(),
+        "scale_bits": p.scale_bits(), "levels": p.max_level().0,
         "log_q": p.log_q(), "log_qp": p.log_qp(), "limbs": p.rlwe().chain().0, "special": p.rlwe().special().0,
         "digits": p.rlwe().digits(p.rlwe().chain()).len(), "security": p.security().map(|s| s.bits()),
     });
@@ -159,7 +160,7 @@ fn ntt(log_n: LogN, batch: u32, run: impl FnOnce(Value, &[Work<'_>])) -> Result<
             plan.normalize(row);
         }),
         peer("tfhe_ntt_inverse_times_n", rows, |plan, row| plan.inv(row)),
-        // In the first cache: how fast this machine is.
+        // One row again and again, from whatever cache holds it: the yardstick that carries published figures to this machine.
         peer("tfhe_ntt_forward_one_row", 1, |plan, row| plan.fwd(row)),
     ];
     let set = json!({ "library": "Ringlight", "device": device.name(), "log_n": log_n.get(), "rows": rows });

@@ -9,6 +9,7 @@ import random
 import re
 import sys
 
+import numpy
 import openfhe
 from worker import serve
 
@@ -43,7 +44,8 @@ def main():
     context.EvalRotateKeyGen(keys.secretKey, list(HOISTED))
 
     generator = random.Random(1)
-    values = [generator.uniform(-1, 1) for _ in range(slots)]
+    # An array is read where it is; a list would be converted number by number.
+    values = numpy.array([generator.uniform(-1, 1) for _ in range(slots)])
     plaintext = context.MakeCKKSPackedPlaintext(values)
     x, y = (context.Encrypt(keys.publicKey, plaintext) for _ in range(2))
     cyclotomic = 2 * context.GetRingDimension()
@@ -62,6 +64,8 @@ def main():
         "library": "OpenFHE",
         "version": importlib.metadata.version("openfhe"),
         "log_n": log_n,
+        "scale_bits": scale_bits,
+        "levels": depth,
         "log_q": sum(bits),
         "log_qp": sum(bits) + 60 * special,
         "limbs": len(bits),

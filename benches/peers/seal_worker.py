@@ -67,6 +67,23 @@ def main():
     a, b = tenseal.ckks_vector(whole, values), tenseal.ckks_vector(whole, values)
     works["encode_encrypt"] = (1, lambda: tenseal.ckks_vector(whole, values))
     works["decrypt_decode"] = (1, a.decrypt)
+
+    def list_in():
+        """Converts the values, and refuses the scale."""
+        try:
+            encoder.encode(values, 0.0, out_plain)
+        except ValueError:
+            return
+        raise SystemExit("SEAL accepts a scale of zero")
+
+    def vector_in():
+        """What TenSEAL does with a list before SEAL sees it."""
+        tenseal.plain_tensor(values, dtype="float").raw  # noqa: B018
+        list_in()
+
+    tensor = tenseal.plain_tensor(values, dtype="float")
+    works["list_in"], works["vector_in"] = (1, list_in), (1, vector_in)
+    works["list_out"] = (1, lambda: tensor.raw)
     if log_n < 15:  # a key for every power of two, and its negative: gigabytes in larger rings
         whole.generate_galois_keys()
         works["dot"] = (1, lambda: a.dot(b))
@@ -76,6 +93,8 @@ def main():
         "library": "SEAL without HEXL, through TenSEAL",
         "version": importlib.metadata.version("tenseal"),
         "log_n": log_n,
+        "scale_bits": min(bits),
+        "levels": len(logs) - 2,
         "log_q": sum(logs[:-1]),
         "log_qp": sum(logs),
         "limbs": len(logs) - 1,
@@ -83,6 +102,12 @@ def main():
         "digits": len(logs) - 1,
         "security": "128 bits by SEAL's table, ternary secret",
         "threads": 1,
+        "conversions": {
+            "encode": "list_in",
+            "decode": "list_out",
+            "encode_encrypt": "vector_in",
+            "decrypt_decode": "list_out",
+        },
     }
     serve(description, works)
 

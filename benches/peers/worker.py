@@ -6,7 +6,11 @@ import time
 
 
 def serve(description, works):
-    """Describes the set, then times operations on request; `works` maps a name to (items a call, function)."""
+    """Describes the set, then times operations on request; `works` maps a name to (items a call, function).
+
+    `conversions` of the description names, for an operation that takes or gives a Python list, the work whose time is that of the list
+    alone: what nobody who calls the library from its own language pays.
+    """
     print(json.dumps({**description, "operations": list(works)}), flush=True)
     for line in sys.stdin:
         name, budget = line.split()

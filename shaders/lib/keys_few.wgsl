@@ -1,7 +1,5 @@
 // Key digits of a dispatch, as many as every device can bind.
 
-const KEYS = 3u;
-
 @group(0) @binding(5) var<storage, read_write> key0: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> key1: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read_write> key2: array<vec4<u32>>;

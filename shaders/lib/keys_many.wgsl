@@ -1,7 +1,5 @@
 // Key digits of a dispatch, on devices that bind sixteen storage buffers.
 
-const KEYS = 9u;
-
 @group(0) @binding(7) var<storage, read_write> key0: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read_write> key1: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read_write> key2: array<vec4<u32>>;

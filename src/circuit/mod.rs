@@ -176,7 +176,7 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::LevelExhausted`], [`crate::Error::MissingRelinearizationKey`], mismatched levels or batches.
     fn mul(&self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value>;
-    /// `a * a`; one level. At present it costs what [`Self::mul`] does: the same operations.
+    /// `a * a`; one level. One of the four products of [`Self::mul`] less; its key switch, most of the work, is the same.
     ///
     /// # Errors
     /// As [`Self::mul`].

@@ -1,4 +1,4 @@
-//! What a device must do: run programs over its own memory.
+//! What a device must do: run operations over its own memory.
 
 use super::buffer::Buffer;
 use super::program::{Op, RingId};

@@ -12,16 +12,16 @@ mod buffer;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod handle;
 #[cfg(feature = "profiling")]
 mod profile;
 mod program;
-mod queue;
 mod recorder;
 
 pub use backend::{Backend, Caps, DeviceKind, Statistics};
 pub use buffer::{Buffer, View};
+pub use handle::{Device, LoadedRing};
 #[cfg(feature = "profiling")]
 pub use profile::{Profile, ProfileRow};
-pub use program::{Basis, Digit, Op, RingId};
-pub use queue::{Device, LoadedRing};
+pub use program::{Basis, Digit, InnerProduct, Op, RingId};
 pub use recorder::OpLog;

@@ -4,16 +4,23 @@
 //! Chrome's format, which <https://ui.perfetto.dev> opens, to `ringlight-profile.json`; any other value is the file's name. A second device of
 //! the process adds its number. A GPU is timed by its own clock, after every program instead of overlapped with the host; the
 //! CPU by the wall clock around each operation, callers on several threads side by side.
+//!
+//! The table covers all that ran. The trace stays in memory until it is written, so it ends after the first 2^18 kernels (20 MiB) and
+//! says how many it leaves out.
 
 use crate::device::program::Op;
+use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 const VARIABLE: &str = "RINGLIGHT_PROFILE";
 const DEFAULT_FILE: &str = "ringlight-profile.json";
+/// Kernels in a trace.
+const MOST_EVENTS: usize = 1 << 18;
 
 /// What one kind of operation took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +46,7 @@ pub struct Profile {
     pub device: String,
     /// One row a kind of operation.
     pub rows: Vec<ProfileRow>,
-    /// Every kernel in Chrome's trace format.
+    /// Every kernel in Chrome's trace format, or the first 2^18.
     pub trace: String,
 }
 
@@ -77,13 +84,27 @@ struct Event {
     kernel: &'static str,
     start: Duration,
     time: Duration,
-    thread: usize,
+    track: usize,
+}
+
+/// Where the trace draws a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Track {
+    /// One track for all: a GPU runs them in turn.
+    #[cfg(feature = "gpu")]
+    Device,
+    /// One for each calling thread.
+    Thread,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     rows: Vec<ProfileRow>,
     events: Vec<Event>,
+    /// Kernels that the trace leaves out.
+    left_out: u64,
+    /// Calling threads, numbered from 1.
+    threads: FxHashMap<ThreadId, usize>,
 }
 
 impl Seen {
@@ -93,6 +114,17 @@ impl Seen {
             self.rows.len() - 1
         });
         &mut self.rows[index]
+    }
+
+    fn number(&mut self, track: Track) -> usize {
+        match track {
+            #[cfg(feature = "gpu")]
+            Track::Device => 0,
+            Track::Thread => {
+                let next = self.threads.len() + 1;
+                *self.threads.entry(std::thread::current().id()).or_insert(next)
+            }
+        }
     }
 }
 
@@ -137,14 +169,19 @@ impl Profiler {
         (op, kernel): (&'static str, &'static str),
         (moment, after): (Instant, Duration),
         time: Duration,
+        track: Track,
     ) {
         let start = moment.saturating_duration_since(self.origin) + after;
-        let thread = rayon::current_thread_index().map_or(0, |index| index + 1);
         let mut seen = self.seen();
         let row = seen.row(op);
         row.kernels += 1;
         row.time += time;
-        seen.events.push(Event { op, kernel, start, time, thread });
+        if seen.events.len() < MOST_EVENTS {
+            let track = seen.number(track);
+            seen.events.push(Event { op, kernel, start, time, track });
+        } else {
+            seen.left_out += 1;
+        }
     }
 
     /// Runs an operation on the host and notes it.
@@ -152,7 +189,7 @@ impl Profiler {
         let start = Instant::now();
         let done = run();
         self.operation(op.name(), op.bytes());
-        self.kernel((op.name(), op.name()), (start, Duration::ZERO), start.elapsed());
+        self.kernel((op.name(), op.name()), (start, Duration::ZERO), start.elapsed(), Track::Thread);
         done
     }
 
@@ -162,16 +199,20 @@ impl Profiler {
         let mut rows = seen.rows.clone();
         rows.sort_by_key(|row| std::cmp::Reverse(row.time));
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
-        let events: Vec<_> = seen
+        // Event by event: values take many times the memory of their text.
+        let events: Vec<String> = seen
             .events
             .iter()
             .map(|e| {
                 let (start, time, arguments) = (micros(e.start), micros(e.time), json!({ "operation": e.op }));
-                json!({ "ph": "X", "pid": 1, "tid": e.thread, "name": e.kernel, "cat": e.op, "ts": start, "dur": time, "args": arguments })
+                let event = json!({ "ph": "X", "pid": 1, "tid": e.track, "name": e.kernel, "cat": e.op, "ts": start, "dur": time, "args": arguments });
+                event.to_string()
             })
             .collect();
-        let trace = json!({ "displayTimeUnit": "ns", "otherData": { "device": self.device }, "traceEvents": events });
-        Profile { device: self.device.clone(), rows, trace: trace.to_string() }
+        let about = json!({ "device": self.device, "kernels_left_out": seen.left_out });
+        let events = events.join(",");
+        let trace = format!(r#"{{"displayTimeUnit":"ns","otherData":{about},"traceEvents":[{events}]}}"#);
+        Profile { device: self.device.clone(), rows, trace }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The waist: programs are lists of whole-batch operations over buffers.
+//! The waist: whole-batch operations over buffers, recorded one after another.
 //!
 //! Every word that an operation reads or writes is a canonical residue in `[0, q)` of its limb's prime, so results are
 //! bit-identical on every backend. `b` runs over polynomials, `l` over limbs, `i` over words; every formula holds for all
@@ -55,6 +55,21 @@ pub struct Digit {
     pub limbs: u32,
 }
 
+/// What a sum of digits times a key needs beside the digits, see [`Op::GadgetDot`].
+#[derive(Clone, Debug)]
+pub struct InnerProduct {
+    /// One buffer a digit, of two polynomials.
+    pub key: Arc<[Buffer]>,
+    /// Limb of the key that belongs to each limb of the basis.
+    pub rows: Basis,
+    /// Primes of the result.
+    pub basis: Basis,
+    /// Summand, or nothing.
+    pub plus: Option<View>,
+    /// The automorphism at the end.
+    pub element: GaloisElement,
+}
+
 /// A whole-batch operation. Unless it says otherwise all operands have as many limbs as `basis`, operands with fewer
 /// polynomials than `dst` repeat, and a source is either exactly the window `dst` or does not overlap it.
 #[derive(Clone, Debug)]
@@ -102,31 +117,15 @@ pub enum Op {
     /// digit `d` is `src[b][l]` if the digit contains `l`, else the forward NTT of the digit's limbs of `INTT(src)` converted to
     /// the prime of `l` as in [`Op::BasisExtend`]. `dst` does not overlap `src`.
     Decompose { dst: View, src: View, digits: Arc<[Digit]>, basis: Basis },
-    /// `dst[c][b] = (Q plus[c][b] + sum_d digits[d][b] * key[d][c])(X^g)` for the components `c = 0, 1`, `g` being `element`. `dst`
-    /// has `2B` polynomials (component-major), `digits` has `D * B` (digit-major); buffer `key[d]` has 2 polynomials, whose limb
-    /// `rows[l]` belongs to limb `l`. `plus` may have fewer polynomials and limbs than `dst`: what it lacks is zero, and `Q` is
+    /// `dst[c][b] = (Q plus[c][b] + sum_d digits[d][b] * key[d][c])(X^g)` for the components `c = 0, 1`, with an [`InnerProduct`]'s
+    /// operands, `g` being its `element`. `dst` has `2B` polynomials (component-major), `digits` has `D * B` (digit-major); buffer
+    /// `key[d]` has 2 polynomials, whose limb `rows[l]` belongs to limb `l`. `plus` may have fewer polynomials and limbs than `dst`: what it lacks is zero, and `Q` is
     /// the product of the primes of `basis` behind its limbs, so that the term is `Q plus` modulo all of them. `dst` overlaps
     /// nothing that is read.
-    GadgetDot {
-        dst: View,
-        digits: View,
-        key: Arc<[Buffer]>,
-        rows: Basis,
-        basis: Basis,
-        plus: Option<View>,
-        element: GaloisElement,
-    },
-    /// [`Op::GadgetDot`] of what [`Op::Decompose`] makes of `src`, without the digits in memory: a key switch before its division.
-    KeySwitch {
-        dst: View,
-        src: View,
-        digits: Arc<[Digit]>,
-        key: Arc<[Buffer]>,
-        rows: Basis,
-        basis: Basis,
-        plus: Option<View>,
-        element: GaloisElement,
-    },
+    GadgetDot { dst: View, digits: View, product: InnerProduct },
+    /// [`Op::GadgetDot`] of what [`Op::Decompose`] makes of `src`: a key switch before its division. No caller sees the digits, but
+    /// on a GPU they take memory meanwhile.
+    KeySwitch { dst: View, src: View, digits: Arc<[Digit]>, product: InnerProduct },
     /// `dst = (round(src / D) + plus)(X^g)` with `D` the product of the primes in `dropped` and `g` the `element`, in evaluation
     /// form. `src` has the limbs of `kept`, then those of `dropped`: `round(src / D)` is
     /// `(src - NTT(extend(INTT(src over dropped)))) * D^-1` over `kept`, the conversion as in [`Op::BasisExtend`]. `plus` has the
@@ -222,8 +221,8 @@ impl Op {
             | Self::MulAdd { a, b, .. }
             | Self::Tensor { a, b, .. }
             | Self::Combine { src: a, weights: b, .. } => ([Some(a), Some(b)], &[], None),
-            Self::GadgetDot { digits: src, key, plus, .. } | Self::KeySwitch { src, key, plus, .. } => {
-                ([Some(src), None], key, plus.as_ref())
+            Self::GadgetDot { digits: src, product, .. } | Self::KeySwitch { src, product, .. } => {
+                ([Some(src), None], &product.key, product.plus.as_ref())
             }
             Self::ModDown { src, plus, .. } => ([Some(src), None], &[], plus.as_ref()),
         }
@@ -282,12 +281,12 @@ impl Op {
                 on(a)?;
                 on(b)?;
             }
-            Self::GadgetDot { dst, digits: src, key, plus, .. } | Self::KeySwitch { dst, src, key, plus, .. } => {
+            Self::GadgetDot { dst, digits: src, product } | Self::KeySwitch { dst, src, product, .. } => {
                 on(dst)?;
                 on(src)?;
-                plus.as_mut().map_or(Ok(()), &mut on)?;
-                let mapped: Result<Vec<Buffer>> = key.iter().map(f).collect();
-                *key = mapped?.into();
+                product.plus.as_mut().map_or(Ok(()), &mut on)?;
+                let mapped: Result<Vec<Buffer>> = product.key.iter().map(f).collect();
+                product.key = mapped?.into();
             }
             Self::ModDown { dst, src, plus, .. } => {
                 on(dst)?;
@@ -397,31 +396,21 @@ impl Check<'_> {
                     format!("{} polynomials for {} digits of {}", dst.polys, digits.len(), src.polys)
                 })
             }
-            Op::GadgetDot { digits, key, rows, basis, plus, element, .. } => {
-                self.over(basis, &[dst, digits])?;
-                let batch = dst.polys / 2;
-                self.ensure(u64::from(digits.polys) == u64::from(batch) * key.len() as u64, || {
-                    format!("{} digits' polynomials for {batch} and {} key digits", digits.polys, key.len())
-                })?;
-                self.inner_product(key, rows, basis)?;
-                self.plus(plus.as_ref(), basis.limbs())?;
-                self.galois(*element)
+            Op::GadgetDot { digits, product, .. } => {
+                self.inner_product(product)?;
+                self.over(&product.basis, &[digits])?;
+                let (batch, keys) = (dst.polys / 2, product.key.len());
+                self.ensure(u64::from(digits.polys) == u64::from(batch) * keys as u64, || {
+                    format!("{} digits' polynomials for {batch} and {keys} key digits", digits.polys)
+                })
             }
-            Op::KeySwitch { src, digits, key, rows, basis, plus, element, .. } => {
-                self.over(basis, &[dst])?;
-                self.digits(src, digits, basis)?;
-                self.ensure(u64::from(dst.polys) == 2 * u64::from(src.polys) && key.len() == digits.len(), || {
-                    format!(
-                        "{} to {} polynomials, {} keys for {} digits",
-                        src.polys,
-                        dst.polys,
-                        key.len(),
-                        digits.len()
-                    )
-                })?;
-                self.inner_product(key, rows, basis)?;
-                self.plus(plus.as_ref(), basis.limbs())?;
-                self.galois(*element)
+            Op::KeySwitch { src, digits, product, .. } => {
+                self.inner_product(product)?;
+                self.digits(src, digits, &product.basis)?;
+                let (keys, count) = (product.key.len(), digits.len());
+                self.ensure(u64::from(dst.polys) == 2 * u64::from(src.polys) && keys == count, || {
+                    format!("{} to {} polynomials, {keys} keys for {count} digits", src.polys, dst.polys)
+                })
             }
             Op::ModDown { src, kept, dropped, plus, element, .. } => {
                 self.over(kept, &[dst])?;
@@ -513,17 +502,20 @@ impl Check<'_> {
         self.ensure(next == src.limbs, || format!("digits cover {next} of {} limbs", src.limbs))
     }
 
-    /// Keys of a product of digits into pairs.
-    fn inner_product(&self, key: &[Buffer], rows: &Basis, basis: &Basis) -> Result<()> {
+    /// Everything of a product of digits into pairs but the digits.
+    fn inner_product(&self, product: &InnerProduct) -> Result<()> {
+        let InnerProduct { key, rows, basis, plus, element } = product;
+        self.over(basis, &[self.op.dst()])?;
         let pairs = self.op.dst().polys.is_multiple_of(2);
         self.ensure(pairs && !key.is_empty(), || "no key, or no pairs".into())?;
         self.ensure(rows.limbs() == basis.limbs(), || "one key row a limb".into())?;
-        for buffer in key {
+        for buffer in key.iter() {
             let shape = buffer.shape();
             let fits = shape.batch == 2 && rows.primes().iter().all(|&row| row < shape.limbs);
             self.ensure(fits, || format!("a key digit of shape {shape}"))?;
         }
-        Ok(())
+        self.plus(plus.as_ref(), basis.limbs())?;
+        self.galois(*element)
     }
 
     /// A summand of at most as many polynomials as `dst` and at most `limbs` limbs.

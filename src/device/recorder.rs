@@ -2,8 +2,8 @@
 
 use super::backend::{Backend, Caps, Statistics};
 use super::buffer::Buffer;
+use super::handle::Device;
 use super::program::{Op, RingId};
-use super::queue::Device;
 use crate::error::Result;
 use crate::math::RingTables;
 use crate::units::Shape;

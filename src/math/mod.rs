@@ -1,4 +1,4 @@
-//! Host mathematics: moduli, primes, the NTT's definition, residue number systems, the slot embedding, sampling.
+//! Host mathematics: moduli, primes, the NTT, residue number systems, the slot embedding, sampling.
 //!
 //! Nothing here knows a device. Keys, encryption and decryption use it directly, so that secrets stay on the host.
 
@@ -19,7 +19,7 @@ mod wide;
 pub use embedding::Embedding;
 pub use modulus::Modulus;
 pub use primes::{is_prime, ntt_primes_below, ntt_primes_near};
-pub(crate) use reduce::Reducer;
+pub(crate) use reduce::{PRODUCTS, Reducer};
 pub use rns::Extension;
 pub(crate) use rns::balanced_digits_to_f64;
 pub use sampling::{Csprng, Seed};

@@ -50,6 +50,11 @@ impl Modulus {
         self.reduce(u64::from(a) * u64::from(b))
     }
 
+    /// The product of numbers, modulo `q`.
+    pub fn product(self, factors: impl IntoIterator<Item = u32>) -> u32 {
+        factors.into_iter().fold(1 % self.0, |product, x| self.mul(product, x))
+    }
+
     /// `x mod q`.
     #[expect(clippy::cast_possible_truncation, reason = "a remainder below q fits a word")]
     pub fn reduce(self, x: u64) -> u32 {
@@ -101,6 +106,7 @@ mod tests {
             prop_assert_eq!(u128::from(m.sub(a, b)), (u128::from(a) + big - u128::from(b)) % big);
             prop_assert_eq!(u128::from(m.mul(a, b)), u128::from(a) * u128::from(b) % big);
             prop_assert_eq!(m.add(a, m.neg(a)), 0);
+            prop_assert_eq!(u128::from(m.product([a, b, u32::MAX])), u128::from(a) * u128::from(b) * u128::from(u32::MAX) % big);
             prop_assert_eq!(u128::from(m.reduce(wide)), u128::from(wide) % big);
             prop_assert_eq!(i128::from(m.reduce_signed(i128::from(signed))), i128::from(signed).rem_euclid(i128::from(q)));
             prop_assert_eq!(u128::from(m.shoup(a)), (u128::from(a) << 32) / big);

@@ -2,6 +2,9 @@
 
 use super::modulus::Modulus;
 
+/// Products of residues that a 64-bit sum takes beside one residue: 15 of them stay below `15 * 2^60`.
+pub(crate) const PRODUCTS: usize = 15;
+
 /// Constants of one odd modulus. All results are canonical.
 ///
 /// Constants are words, so that compilers see that a product of two of them needs one multiplication of 32 by 32 bits.
@@ -116,6 +119,7 @@ impl Reducer {
     /// `x mod q` for `x` in `[0, 4q)`.
     #[inline(always)]
     pub(crate) fn reduce_twice(self, x: u32) -> u32 {
+        debug_assert!(x < 4 * self.q);
         reduce_once(x.min(x.wrapping_sub(2 * self.q)), self.q)
     }
 

@@ -1,7 +1,8 @@
 //! Residue number systems: centred base conversion, and residues back to numbers.
 
 use super::modulus::Modulus;
-use super::rows::{self, PRODUCTS, TILE};
+use super::reduce::PRODUCTS;
+use super::rows::{self, TILE};
 use super::tables::Prime;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -30,24 +31,17 @@ pub struct Extension {
     pub product: Vec<u32>,
     /// `D^-1 mod t_j`; 0 where `t_j` divides `D`.
     pub product_inverse: Vec<u32>,
-    /// Rows `[j]` of every `D/q_i` and then `-D`, times `2^32 mod t_j`.
-    pub(crate) montgomery: Vec<u32>,
 }
 
 impl Extension {
-    /// Most source limbs: the sum of 15 products of 30-bit words stays below `2^64`, and so does the fixed-point sum below `2^32`.
-    pub const MAX_SOURCES: usize = 15;
+    /// Most source limbs, 15: a 64-bit sum takes their products, and the fixed-point sum stays below `2^32`.
+    pub const MAX_SOURCES: usize = PRODUCTS;
 
     /// The constants from the primes `from` to the primes `to`.
     pub(crate) fn new(from: &[Modulus], to: &[Modulus]) -> Self {
         let mod_product = |m: Modulus, skip: Option<usize>| {
             let terms = from.iter().enumerate().filter(|(i, _)| Some(*i) != skip);
-            terms.fold(1, |acc, (_, q)| m.mul(acc, q.get() % m.get()))
-        };
-        let montgomery = |t: Modulus, x: u32| t.mul(x, t.reduce(1 << 32));
-        let row = |t: Modulus| {
-            let hats = (0..from.len()).map(move |i| mod_product(t, Some(i)));
-            hats.chain(std::iter::once(t.neg(mod_product(t, None)))).map(move |x| montgomery(t, x))
+            m.product(terms.map(|(_, q)| q.get()))
         };
         let shift: Vec<u32> = from.iter().map(|q| q.get().leading_zeros() - 2).collect();
         Self {
@@ -67,8 +61,13 @@ impl Extension {
                     product => t.inv(product),
                 })
                 .collect(),
-            montgomery: to.iter().flat_map(|&t| row(t)).collect(),
         }
+    }
+
+    /// Of a single source: the smallest `y_0` whose wrap count `v` is 1; below it is 0.
+    pub(crate) fn first_wrapped(&self) -> u32 {
+        let threshold = (1u64 << 59).div_ceil(u64::from(self.weight[0]) << self.shift[0]);
+        u32::try_from(threshold).expect("about half a prime")
     }
 }
 
@@ -114,7 +113,8 @@ pub(crate) fn balanced_digits_to_f64(residues: &[u32], primes: &[Prime]) -> Vec<
             for (k, digit) in known.chunks_exact(TILE).enumerate() {
                 let (w, q) = (prefix[l][k], primes[k].q());
                 rows::accumulate_balanced(&mut *sums, digit, q, w, m.neg(m.mul(w, q % m.get())));
-                if (k + 1).is_multiple_of(PRODUCTS / 2) {
+                // A digit adds at most (q_k - 1) (q_l - 1) + q_l, below 2^60.
+                if (k + 1).is_multiple_of(PRODUCTS) {
                     rows::fold(r, &mut *sums);
                 }
             }

@@ -1,15 +1,14 @@
 //! Vector kernels on rows of residues: plain loops, compiled for several instruction sets, the widest chosen at run time.
 //!
-//! All the host's arithmetic on rows is here, for the CPU backend and for the client. Rows of one call have equal lengths.
+//! What takes a word at a time is here, for the CPU backend and for the client; kernels whose products stay in registers are in
+//! [`super::pairs`], transforms in `ntt`. Rows of one call have equal lengths.
 
 use super::reduce::Reducer;
 use super::rns::Extension;
 use pulp::{Simd, WithSimd};
 
-/// Words in a tile: 64-bit sums of a tile, for two outputs, stay in the first-level cache.
+/// Words in a tile: its 64-bit sums, or a sampler's draws, stay in the first-level cache.
 pub(crate) const TILE: usize = 512;
-/// Products of residues that a 64-bit sum can take between two reductions, beside a residue.
-pub(crate) const PRODUCTS: usize = 15;
 
 /// Defines functions whose bodies are inlined into one copy for each instruction set.
 macro_rules! vectorized {
@@ -106,7 +105,7 @@ vectorized! {
         row.iter_mut().for_each(|x| *x = r.add(*x, s));
     }
 
-    /// `row = (from - row) * w`: the end of a division.
+    /// `row = (from - row) * w`: [`super::pairs::divide`] for rows of any length and alignment.
     fn sub_from_scale(r: Reducer, row: &'a mut [u32], from: &'a [u32], w: u32, quotient: u32) {
         row.iter_mut().zip(from).for_each(|(x, s)| *x = r.shoup(s + r.q() - *x, w, quotient));
     }
@@ -116,8 +115,8 @@ vectorized! {
         out.iter_mut().zip(a).zip(b).for_each(|((o, a), b)| *o = r.add(r.mul(*o, *a), *b));
     }
 
-    /// `out = out + e - a * s`.
-    fn mask(r: Reducer, out: &'a mut [u32], e: &'a [u32], a: &'a [u32], s: &'a [u32]) {
+    /// `out = out + e - a * s`: hides a message under a secret.
+    fn sub_product(r: Reducer, out: &'a mut [u32], e: &'a [u32], a: &'a [u32], s: &'a [u32]) {
         let n = out.len();
         let (e, a, s) = (&e[..n], &a[..n], &s[..n]);
         for i in 0..n {
@@ -125,8 +124,8 @@ vectorized! {
         }
     }
 
-    /// `out = out + e + a * s`.
-    fn hide(r: Reducer, out: &'a mut [u32], e: &'a [u32], a: &'a [u32], s: &'a [u32]) {
+    /// `out = out + e + a * s`: hides a message under a public key.
+    fn add_product(r: Reducer, out: &'a mut [u32], e: &'a [u32], a: &'a [u32], s: &'a [u32]) {
         let n = out.len();
         let (e, a, s) = (&e[..n], &a[..n], &s[..n]);
         for i in 0..n {
@@ -148,6 +147,11 @@ vectorized! {
             v.iter_mut().zip(y).for_each(|(v, y)| *v += ((u64::from(*y << shift) * weight) >> 32) as u32);
         }
         v.iter_mut().for_each(|v| *v >>= 28);
+    }
+
+    /// `out = y`, and `offset` more from `first` on, modulo `2^32`.
+    fn offset_from(out: &'a mut [u32], y: &'a [u32], first: u32, offset: u32) {
+        out.iter_mut().zip(y).for_each(|(o, y)| *o = y.wrapping_add(if *y < first { 0 } else { offset }));
     }
 
     /// `sum += w x`, without reduction.

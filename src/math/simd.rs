@@ -3,49 +3,55 @@
 use pulp::Arch;
 use std::sync::OnceLock;
 
-/// Environment variable that asks for less than the processor has: `avx512`, `avx2` or `plain`.
+/// Environment variable that asks for less than the processor has: `avx512`, `avx2`, `neon` or `plain`. Empty, it asks for nothing.
 const VARIABLE: &str = "RINGLIGHT_SIMD";
 
-/// The instruction sets that this processor has, by name, the widest first.
-pub(crate) fn available() -> Vec<(&'static str, Arch)> {
+/// An instruction set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Set {
+    /// The variable's value for it.
+    value: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) arch: Arch,
+}
+
+/// The instruction sets that this processor has, the widest first.
+pub(crate) fn available() -> Vec<Set> {
     let mut out = Vec::new();
+    let mut add = |value, name, arch: Option<Arch>| out.extend(arch.map(|arch| Set { value, name, arch }));
     #[cfg(target_arch = "x86_64")]
     {
-        out.extend(pulp::x86::V4::try_new().map(|simd| ("avx512", Arch::V4(simd))));
-        out.extend(pulp::x86::V3::try_new().map(|simd| ("avx2", Arch::V3(simd))));
+        add("avx512", "AVX-512", pulp::x86::V4::try_new().map(Arch::V4));
+        add("avx2", "AVX2", pulp::x86::V3::try_new().map(Arch::V3));
     }
     #[cfg(target_arch = "aarch64")]
-    out.extend(pulp::aarch64::Neon::try_new().map(|simd| ("neon", Arch::Neon(simd))));
-    out.push(("plain", Arch::Scalar));
+    add("neon", "NEON", pulp::aarch64::Neon::try_new().map(Arch::Neon));
+    add("plain", "no SIMD", Some(Arch::Scalar));
     out
 }
 
 /// The instruction set in use: the widest, or the one that the environment asks for. Results do not depend on it.
 pub(crate) fn arch() -> Arch {
-    chosen().1
+    chosen().arch
 }
 
 /// Its name.
 pub(crate) fn name() -> &'static str {
-    match chosen().0 {
-        "avx512" => "AVX-512",
-        "avx2" => "AVX2",
-        "neon" => "NEON",
-        _ => "no SIMD",
-    }
+    chosen().name
 }
 
-fn chosen() -> (&'static str, Arch) {
-    static CHOSEN: OnceLock<(&str, Arch)> = OnceLock::new();
-    *CHOSEN.get_or_init(|| choose(std::env::var(VARIABLE).ok().as_deref()))
+fn chosen() -> &'static Set {
+    static CHOSEN: OnceLock<Set> = OnceLock::new();
+    CHOSEN.get_or_init(|| choose(std::env::var(VARIABLE).ok().as_deref()))
 }
 
-fn choose(wanted: Option<&str>) -> (&'static str, Arch) {
+fn choose(wanted: Option<&str>) -> Set {
     let available = available();
-    let found = available.iter().find(|(name, _)| Some(*name) == wanted);
+    let wanted = wanted.filter(|value| !value.is_empty());
+    let found = available.iter().find(|set| Some(set.value) == wanted);
     if let (Some(wanted), None) = (wanted, found) {
-        let names: Vec<_> = available.iter().map(|(name, _)| *name).collect();
-        log::warn!("{VARIABLE}={wanted} is not one of {}; using {}", names.join(", "), names[0]);
+        let values: Vec<_> = available.iter().map(|set| set.value).collect();
+        log::warn!("{VARIABLE}={wanted} is not one of {}; using {}", values.join(", "), values[0]);
     }
     *found.unwrap_or(&available[0])
 }
@@ -56,11 +62,12 @@ mod tests {
 
     #[test]
     fn the_widest_is_used_unless_another_is_asked_for() {
-        let widest = available()[0].0;
-        assert_eq!(choose(None).0, widest);
-        assert_eq!(choose(Some("abacus")).0, widest);
-        for (name, _) in available() {
-            assert_eq!(choose(Some(name)).0, name);
+        let widest = available()[0].value;
+        for wanted in [None, Some(""), Some("abacus")] {
+            assert_eq!(choose(wanted).value, widest);
+        }
+        for set in available() {
+            assert_eq!(choose(Some(set.value)).name, set.name);
         }
     }
 }

@@ -144,6 +144,11 @@ impl RingTables {
         &self.primes
     }
 
+    /// The product of the primes `primes` modulo the prime `modulo`, by their indices.
+    pub(crate) fn product(&self, primes: &[u32], modulo: u32) -> u32 {
+        self.primes[modulo as usize].modulus().product(primes.iter().map(|&p| self.primes[p as usize].q()))
+    }
+
     /// The constants that convert residues over the primes `from` (indices) to residues over `to`, computed once.
     pub(crate) fn extension(&self, from: &[u32], to: &[u32]) -> Arc<Extension> {
         let mut known = self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,38 +166,6 @@ impl RingTables {
 mod tests {
     use super::*;
     use crate::math::ntt_primes_below;
-
-    /// The transform from its formula, `O(N^2)`.
-    fn ntt_by_definition(words: &[u32], prime: &Prime, log_n: LogN) -> Vec<u32> {
-        let m = prime.modulus();
-        (0..1u32 << log_n.get())
-            .map(|i| {
-                let point = m.pow(prime.psi(), 2 * (i.reverse_bits() >> (32 - log_n.get())) + 1);
-                words.iter().rev().fold(0, |acc, &c| m.add(m.mul(acc, point), c))
-            })
-            .collect()
-    }
-
-    #[test]
-    fn transform_equals_its_definition_and_inverts() {
-        let log_n = LogN::new(10).unwrap();
-        for q in ntt_primes_below(1 << 30, log_n).take(2).chain(ntt_primes_below(1 << 26, log_n).take(1)) {
-            let prime = Prime::new(q, log_n).unwrap();
-            let words: Vec<u32> = (0..1024u32).map(|i| i.wrapping_mul(2_654_435_761) % q).collect();
-            let mut got = words.clone();
-            prime.forward(&mut got);
-            assert_eq!(got, ntt_by_definition(&words, &prime, log_n));
-            prime.inverse(&mut got);
-            assert_eq!(got, words);
-            // Lazy inputs, and a factor in the inverse.
-            let mut lazy: Vec<u32> = words.iter().zip(0u32..).map(|(x, i)| x + i % 4 * q).collect();
-            prime.forward(&mut lazy);
-            assert_eq!(lazy, ntt_by_definition(&words, &prime, log_n));
-            lazy.iter_mut().zip(0u32..).for_each(|(x, i)| *x += i % 2 * q);
-            prime.inverse_scaled(&mut lazy, q - 3);
-            assert!(lazy.iter().zip(&words).all(|(y, x)| *y == prime.modulus().mul(*x, q - 3)));
-        }
-    }
 
     #[test]
     fn unsuitable_moduli_are_refused() {

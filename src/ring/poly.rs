@@ -1,7 +1,7 @@
 //! Batches of polynomials with their domain in the type.
 
 use super::Ring;
-use crate::device::{Basis, Op, View};
+use crate::device::{Basis, InnerProduct, Op, View};
 use crate::error::{Error, Result};
 use crate::math::Seed;
 use crate::units::{GaloisElement, LimbCount, Shape};
@@ -331,7 +331,8 @@ impl RnsPoly<Evaluation> {
     pub(crate) fn raise(&self, others: &Basis) -> Result<Self> {
         let basis = self.basis.join(others);
         let view = self.ring.alloc(self.batch(), &basis)?.view();
-        let scalars = self.ring.tables().extension(others.primes(), self.basis.primes()).product.clone().into();
+        let tables = self.ring.tables();
+        let scalars = self.basis.primes().iter().map(|&prime| tables.product(others.primes(), prime)).collect();
         let (dst, a) = (view.limbs(0, self.view.limbs)?, self.view.clone());
         self.ring.record(Op::MulScalar { dst, a, scalars, basis: self.basis.clone() })?;
         self.ring.record(Op::Zero { dst: view.limbs(self.view.limbs, others.limbs())? })?;
@@ -357,19 +358,15 @@ impl RnsPoly<Evaluation> {
             let (digits, basis) = (factors.view.clone(), factors.basis.clone());
             let rows = Basis::new(0..basis.limbs());
             let (plus, element) = (plus.map(|plus| plus.view.clone()), GaloisElement::IDENTITY);
-            return factors.fresh(2, &factors.basis, |dst| Op::GadgetDot {
-                dst,
-                digits,
-                key,
-                rows,
-                basis,
-                plus,
-                element,
-            });
+            let product = InnerProduct { key, rows, basis, plus, element };
+            return factors.fresh(2, &factors.basis, |dst| Op::GadgetDot { dst, digits, product });
         }
         let factors: Vec<_> = (0..factors.batch()).map(|i| factors.slice(i, 1)).collect::<Result<_>>()?;
         let sum = Self::dot(&values.iter().copied().zip(&factors).collect::<Vec<_>>())?;
-        plus.map_or(Ok(sum.clone()), |plus| sum.accumulate_head(plus))
+        match plus {
+            Some(plus) => sum.accumulate_head(plus),
+            None => Ok(sum),
+        }
     }
 
     /// `out[c][o] = sum_i weights[o][i] self[c][i]` for each of `components` components, see [`Op::Combine`].

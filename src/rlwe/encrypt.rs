@@ -165,7 +165,7 @@ impl PublicKey {
                 small_row(u, prime, u_row);
                 for (out, key, e) in [(c0, b, &*e0), (c1, a, &*e1)] {
                     small_row(e, prime, e_row);
-                    rows::hide(prime.reducer(), out, e_row, key, u_row);
+                    rows::add_product(prime.reducer(), out, e_row, key, u_row);
                 }
             });
         }
@@ -195,7 +195,7 @@ impl SecretKey {
                 let prime = prime(limb);
                 uniform_row(&seed, poly * basis.primes().len() + limb, prime.modulus(), a);
                 small_row(&e, prime, e_row);
-                rows::mask(prime.reducer(), c0, e_row, a, self.limb(basis.primes()[limb] as usize));
+                rows::sub_product(prime.reducer(), c0, e_row, a, self.limb(basis.primes()[limb] as usize));
             });
         }
         HostPair { limbs: LimbCount(basis.limbs()), batch, c0, c1: UniformHalf::Seeded(seed) }

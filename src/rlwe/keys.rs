@@ -31,11 +31,10 @@ impl SwitchingKey {
         let message = |first: u32, limbs: u32| {
             let mut words = Zeroizing::new(vec![0; basis.primes().len() * n]);
             let digit = &mut words[first as usize * n..(first + limbs) as usize * n];
-            digit.par_chunks_mut(n).zip(&basis.primes()[first as usize..]).for_each(|(out, &prime)| {
-                let prime = prime as usize;
+            digit.par_chunks_mut(n).zip(&basis.primes()[first as usize..]).for_each(|(out, &index)| {
+                let prime = index as usize;
                 let (m, reducer) = (tables.primes()[prime].modulus(), tables.primes()[prime].reducer());
-                let special = gadget.special().primes().iter().map(|&p| tables.primes()[p as usize].q());
-                let factor = special.fold(1, |product, q| m.mul(product, q % m.get()));
+                let factor = tables.product(gadget.special().primes(), index);
                 out.copy_from_slice(&from[prime * n..(prime + 1) * n]);
                 rows::scale(reducer, out, factor, m.shoup(factor));
             });

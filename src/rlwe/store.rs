@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What a server's keys did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStatistics {
-    /// Device bytes of the keys that are kept now. A key let go is not among them, though operations that wait in the device's
-    /// queue, or another thread's, may still hold its memory; nor is a key while it is being loaded.
+    /// Device bytes of the keys that are kept now. A key let go is not among them, though recorded operations,
+    /// another thread's too, may still hold its memory; nor is a key while it is being loaded.
     pub resident_bytes: u64,
     /// The most that were ever kept: never above the limit.
     pub most_resident_bytes: u64,

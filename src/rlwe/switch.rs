@@ -3,7 +3,7 @@
 use super::keys::{EvaluationKeys, KeyId};
 use super::store::{KeyStatistics, KeyStore};
 use super::{Gadget, Parameters};
-use crate::device::{Basis, Buffer, Op, View};
+use crate::device::{Basis, Buffer, InnerProduct, Op, View};
 use crate::error::{Error, Result};
 use crate::ring::{Evaluation, Ring, RnsPoly};
 use crate::units::{GaloisElement, LimbCount};
@@ -56,7 +56,7 @@ impl KeySwitcher {
     /// at the same moment go above it by the keys that they are loading.
     ///
     /// # Cost
-    /// A key that comes back is half uploaded, half expanded again, and flushes the device's queue.
+    /// A key that comes back is half uploaded, half expanded again, and flushes the device's recorded operations.
     /// # Errors
     /// [`Error::KeyMemoryTooSmall`] where not even the largest key would fit; others as [`Self::new`].
     pub fn with_key_memory(ring: &Ring, keys: &EvaluationKeys, bytes: u64) -> Result<Self> {
@@ -92,7 +92,7 @@ impl KeySwitcher {
     /// # Cost
     /// `limbs` inverse NTTs; for each of the `D` digits forward NTTs of all limbs outside the digit.
     /// # Errors
-    /// Device failures.
+    /// [`Error::ParameterMismatch`] for polynomials of another ring or over other primes; device failures.
     pub fn decompose(&self, poly: &RnsPoly<Evaluation>) -> Result<Digits> {
         let gadget = self.parameters.gadget(poly.limbs());
         let (src, basis) = (self.operand(poly, &gadget)?, gadget.basis());
@@ -119,8 +119,8 @@ impl KeySwitcher {
     /// # Cost
     /// That of [`Self::decompose`], without its memory, and an inner product of `D` digits.
     /// # Errors
-    /// [`Error::ParameterMismatch`] for polynomials over other primes; [`Error::ShapeMismatch`] from a gadget that the key does not
-    /// serve; device failures.
+    /// [`Error::ParameterMismatch`] for polynomials or a summand of another ring or over other primes; [`Error::ShapeMismatch`] from a
+    /// gadget that the key does not serve; [`Error::BadProgram`] for a summand of more polynomials than the pairs; device failures.
     pub fn switch(
         &self,
         poly: &RnsPoly<Evaluation>,
@@ -143,16 +143,7 @@ impl KeySwitcher {
     ) -> Result<Option<RnsPoly<Evaluation>>> {
         let src = self.operand(poly, gadget)?;
         let digits = Arc::clone(gadget.digits());
-        self.product((gadget, poly.batch()), id, finish, |dst, key, rows, basis, plus, element| Op::KeySwitch {
-            dst,
-            src,
-            digits,
-            key,
-            rows,
-            basis,
-            plus,
-            element,
-        })
+        self.product((gadget, poly.batch()), id, finish, |dst, product| Op::KeySwitch { dst, src, digits, product })
     }
 
     /// As [`Self::switch`] of polynomials decomposed before.
@@ -171,15 +162,8 @@ impl KeySwitcher {
             return Err(Error::ParameterMismatch { op: "key switching" });
         }
         let source = digits.buffer.view();
-        self.product((&digits.gadget, digits.batch), id, finish, |dst, key, rows, basis, plus, element| Op::GadgetDot {
-            dst,
-            digits: source,
-            key,
-            rows,
-            basis,
-            plus,
-            element,
-        })
+        let digits_of = |dst, product| Op::GadgetDot { dst, digits: source, product };
+        self.product((&digits.gadget, digits.batch), id, finish, digits_of)
     }
 
     /// Records an inner product with a key.
@@ -188,7 +172,7 @@ impl KeySwitcher {
         (gadget, batch): (&Gadget, u32),
         id: KeyId,
         finish: Finish<'_>,
-        op: impl FnOnce(View, Arc<[Buffer]>, Basis, Basis, Option<View>, GaloisElement) -> Op,
+        op: impl FnOnce(View, InnerProduct) -> Op,
     ) -> Result<Option<RnsPoly<Evaluation>>> {
         let Some(key) = self.keys.get(id)? else { return Ok(None) };
         let rows = gadget.rows_in(&key.gadget)?;
@@ -196,8 +180,9 @@ impl KeySwitcher {
         let plus = finish.plus.map(|plus| self.summand(plus, &basis)).transpose()?;
         let view = self.ring.alloc(2 * batch, &basis)?.view();
         let count = gadget.digits().len();
-        let buffers = if count == key.digits.len() { Arc::clone(&key.digits) } else { key.digits[..count].into() };
-        self.ring.record(op(view.clone(), buffers, rows, basis.clone(), plus, finish.element))?;
+        let key = if count == key.digits.len() { key.digits } else { key.digits[..count].into() };
+        let product = InnerProduct { key, rows, basis: basis.clone(), plus, element: finish.element };
+        self.ring.record(op(view.clone(), product))?;
         Ok(Some(RnsPoly::over(&self.ring, &basis, view)))
     }
 

@@ -34,8 +34,8 @@ const NO_GPU: &str = "
 ";
 
 const SOFTWARE: &str = "
-Until then, here is the CPU beside llvmpipe, a Vulkan driver that runs the GPU's kernels on the same cores: it shows that the kernels run and says
-nothing about a GPU.
+Until then, here is the CPU beside a Vulkan driver that runs the GPU's kernels on the same cores: it shows that the kernels run and says nothing
+about a GPU.
 ";
 
 /// The page and its plots, by path below `docs/`.
@@ -57,7 +57,7 @@ fn power_of_two(log: u32) -> String {
 fn device_name(record: &Record, place: Place) -> String {
     match place {
         Place::Cpu { threads } => format!("CPU, {threads} threads"),
-        Place::Gpu if record.is_software() => "llvmpipe (no GPU)".into(),
+        Place::Gpu if record.is_software() => format!("{} (no GPU)", record.adapter_in_short()),
         Place::Gpu => "GPU".into(),
         Place::Portable => device_name(record, Place::Gpu) + ", portable",
         Place::Peer => "tfhe-ntt, 1 thread".into(),
@@ -87,7 +87,9 @@ fn against_rings(record: &Record, files: &mut Files, page: &mut String) {
         }
     }
     if record.is_software() {
-        lines.iter_mut().for_each(|line| line.name = line.name.replace("GPU:", "llvmpipe:"));
+        lines
+            .iter_mut()
+            .for_each(|line| line.name = line.name.replace("GPU:", &format!("{}:", record.adapter_in_short())));
     }
     let title = format!("Time of an operation against the ring, batch {batch}");
     let steps: Vec<_> = RINGS.map(power_of_two).collect();
@@ -159,7 +161,9 @@ fn crossover(record: &Record, page: &mut String) {
 
 /// One record's section.
 fn section(record: &Record, files: &mut Files, page: &mut String) {
-    writeln!(page, "\n## {}\n", if record.is_software() { "No GPU: llvmpipe" } else { record.adapter() }).unwrap();
+    let no_gpu = if record.is_software() { "No GPU: " } else { "" };
+    let adapter = if record.is_software() { record.adapter_in_short() } else { record.adapter() };
+    writeln!(page, "\n## {no_gpu}{adapter}\n").unwrap();
     let words = ["cpu", "vulkan", "parity", "same_ciphertexts", "same_refreshed"].map(|key| record.text(key));
     writeln!(page, "Record `benches/record/{}`: {}; adapter {}. Parity tests {}, ciphertexts of the digits network {}, refreshed ciphertext {}.", record.stem, words[0], words[1], words[2], words[3], words[4]).unwrap();
     against_rings(record, files, page);
@@ -256,15 +260,17 @@ fn a_gpus_record_is_shown_by_itself() {
     };
     let folder = std::env::temp_dir().join(format!("ringlight-page-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("2026-01-01-a.json"), report(true, "llvmpipe")).unwrap();
+    std::fs::write(folder.join("2026-01-01-a.json"), report(true, "A Renderer (version 1); none")).unwrap();
     std::fs::write(folder.join("other.json"), "{}").unwrap();
     let without = make(&Records::read(&folder));
-    assert!(without["gpu-and-cpu.md"].contains("No real GPU has been measured"));
+    let page = &without["gpu-and-cpu.md"];
+    assert!(page.contains("No real GPU has been measured") && page.contains("## No GPU: A Renderer\n"), "{page}");
+    assert!(page.contains("From which batch on A Renderer (no GPU) is faster"), "{page}");
     std::fs::write(folder.join("2026-01-02-b.json"), report(false, "Some Adapter; driver 1")).unwrap();
     let with = make(&Records::read(&folder));
     std::fs::remove_dir_all(&folder).unwrap();
     let page = &with["gpu-and-cpu.md"];
-    assert!(!page.contains("No real GPU") && !page.contains("llvmpipe"), "{page}");
+    assert!(!page.contains("No real GPU") && !page.contains("A Renderer"), "{page}");
     assert!(page.contains("## Some Adapter\n") && page.contains("from 1 (2.500 at 16)"), "{page}");
     assert_eq!(with.len(), 3, "{:?}", with.keys());
 }

@@ -68,6 +68,11 @@ impl Record {
         self.text("vulkan").split(';').next().unwrap_or_default()
     }
 
+    /// The adapter's name without what its driver adds in parentheses.
+    pub(crate) fn adapter_in_short(&self) -> &str {
+        self.adapter().split(" (").next().unwrap_or_default()
+    }
+
     /// The CPU with the most threads that were measured.
     pub(crate) fn cpu(&self) -> Place {
         let threads = self.entries.iter().filter_map(|entry| match entry.place {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 /// Words of one cache line, so that vectors of them are aligned for the widest loads.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub(super) struct Line([u32; 16]);
+struct Line([u32; 16]);
 
 thread_local! {
     static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
@@ -85,61 +85,76 @@ impl Pool {
 }
 
 /// A block of words that returns to its pool when dropped.
-pub(super) struct Memory {
+pub(super) struct Block {
     words: usize,
-    lines: RwLock<Vec<Line>>,
+    lines: Vec<Line>,
     pool: Arc<Pool>,
 }
 
-impl Memory {
-    /// `words` words with unspecified contents, or `None` if the host has no memory for them.
-    pub(super) fn new(words: usize, pool: &Arc<Pool>) -> Option<Self> {
+impl Block {
+    /// `words` words with unspecified contents.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(super) fn new(words: usize, pool: &Arc<Pool>) -> Result<Self> {
         let count = words.div_ceil(16);
         let lines = match pool.take(count) {
             Some(lines) => lines,
             None => {
-                let lines = bytemuck::allocation::try_zeroed_vec(count).ok()?;
+                let lines = bytemuck::allocation::try_zeroed_vec(count)
+                    .map_err(|()| Error::OutOfMemory { device: "CPU".into(), bytes: 4 * words as u64 })?;
                 pool.count(count);
                 lines
             }
         };
-        Some(Self { words, lines: RwLock::new(lines), pool: Arc::clone(pool) })
+        Ok(Self { words, lines, pool: Arc::clone(pool) })
+    }
+
+    /// Another block of the same pool.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(super) fn another(&self, words: usize) -> Result<Self> {
+        Self::new(words, &self.pool)
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.lines));
+    }
+}
+
+impl Deref for Block {
+    type Target = [u32];
+    fn deref(&self) -> &[u32] {
+        &bytemuck::cast_slice(&self.lines)[..self.words]
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.words]
+    }
+}
+
+/// A buffer's block.
+pub(super) struct Memory(RwLock<Block>);
+
+/// Words locked for reading.
+pub(super) type Reading<'a> = RwLockReadGuard<'a, Block>;
+
+impl Memory {
+    pub(super) fn new(block: Block) -> Self {
+        Self(RwLock::new(block))
     }
 
     pub(super) fn read(&self) -> Reading<'_> {
-        Words { words: self.words, guard: self.lines.read().unwrap_or_else(PoisonError::into_inner) }
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> Words<RwLockWriteGuard<'_, Vec<Line>>> {
-        Words { words: self.words, guard: self.lines.write().unwrap_or_else(PoisonError::into_inner) }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        self.pool.give(std::mem::take(self.lines.get_mut().unwrap_or_else(PoisonError::into_inner)));
-    }
-}
-
-/// Words locked for reading.
-pub(super) type Reading<'a> = Words<RwLockReadGuard<'a, Vec<Line>>>;
-
-/// Locked words.
-pub(super) struct Words<G> {
-    words: usize,
-    guard: G,
-}
-
-impl<G: Deref<Target = Vec<Line>>> Deref for Words<G> {
-    type Target = [u32];
-    fn deref(&self) -> &[u32] {
-        &bytemuck::cast_slice(&self.guard)[..self.words]
-    }
-}
-
-impl<G: DerefMut<Target = Vec<Line>>> DerefMut for Words<G> {
-    fn deref_mut(&mut self) -> &mut [u32] {
-        &mut bytemuck::cast_slice_mut(&mut self.guard)[..self.words]
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Block> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

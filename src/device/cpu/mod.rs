@@ -1,7 +1,8 @@
 //! The CPU backend: SIMD kernels, rayon over polynomials and limbs.
 //!
-//! Every operation of a program runs when it is submitted. Rows (one limb of one polynomial) are the unit of work; the
-//! kernels below [`kernels`] are plain loops that the compiler vectorises for the host's instruction set at run time.
+//! Every operation runs when it is submitted. Rows (one limb of one polynomial) are the unit of work. Most kernels are plain loops,
+//! compiled for several instruction sets; transforms and automorphisms are written with intrinsics. Which of them run is decided
+//! once for the process, at run time.
 
 mod kernels;
 mod memory;
@@ -12,7 +13,7 @@ use super::program::{Op, RingId};
 use crate::error::{Error, Result};
 use crate::math::{RingTables, simd};
 use crate::units::Shape;
-use memory::{Memory, Pool};
+use memory::{Block, Memory, Pool};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -68,9 +69,7 @@ impl Backend for CpuBackend {
     }
 
     fn alloc(&self, shape: Shape) -> Result<Buffer> {
-        let memory = Memory::new(shape.words(), &self.pool)
-            .ok_or_else(|| Error::OutOfMemory { device: self.name.clone(), bytes: shape.bytes() })?;
-        Ok(Buffer::new(shape, Arc::new(memory)))
+        Ok(Buffer::new(shape, Arc::new(Memory::new(Block::new(shape.words(), &self.pool)?))))
     }
 
     fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {

@@ -1,7 +1,7 @@
 //! Every kernel: which files it is made of, its entry point and the numbers that tune it.
 
 use crate::math::Extension;
-use crate::math::rows::PRODUCTS;
+use crate::math::PRODUCTS;
 
 /// Threads of a workgroup in word-by-word kernels, four words each.
 pub(super) const ELEMENT_THREADS: u32 = 128;
@@ -15,9 +15,9 @@ pub(super) const EXTEND_TARGETS: u32 = 8;
 pub(super) const COLUMN_THREADS: u32 = 64;
 /// Most sources of a base conversion, in whole vec4.
 const EXTEND_SOURCES: usize = Extension::MAX_SOURCES.next_multiple_of(4);
-/// Key digits of one launch on every device. The `KEYS` of `keys_few.wgsl`.
+/// Key digits of one launch on every device: those that `keys_few.wgsl` binds.
 pub(super) const FEW_KEYS: usize = 3;
-/// Key digits of one launch on devices that bind enough. The `KEYS` of `keys_many.wgsl`.
+/// Key digits of one launch on devices that bind enough: those that `keys_many.wgsl` binds.
 pub(super) const MANY_KEYS: usize = 9;
 /// Outputs of one thread in `combine`. The shader's `OUTPUTS`.
 pub(super) const COMBINE_OUTPUTS: u32 = 4;
@@ -238,9 +238,11 @@ impl Kernel {
             Element::Tensor,
         ];
         let plain = [false, true].into_iter().flat_map(|repeats| {
-            let others = [Self::Automorphism { repeats }, Self::Extend { repeats, scaled: repeats }];
+            let others = [Self::Automorphism { repeats }, Self::Extend { repeats, scaled: false }];
             elements.map(|element| Self::Element { element, repeats }).into_iter().chain(others)
         });
+        // Scaled residues are made for one conversion: they have as many polynomials as it writes.
+        let plain = plain.chain([Self::Extend { repeats: false, scaled: true }]);
         let flags = [(false, false), (false, true), (true, false), (true, true)];
         let plain = plain.chain(flags.map(|(many, turned)| Self::GadgetDot { many, turned }));
         let switches = (MIN_LOG_POINTS..=MAX_LOG_POINTS)

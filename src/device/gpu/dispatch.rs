@@ -22,6 +22,13 @@ pub(super) fn most_slots(limits: &wgpu::Limits) -> usize {
     (limits.max_storage_buffers_per_shader_stage as usize).saturating_sub(2).min(SLOTS)
 }
 
+/// Launches after which a program is submitted though nobody asked: enough for a whole bootstrapping. A device that has
+/// nothing else to do idles while the first program is recorded and encoded, which at the 0.9 microseconds a launch of decision 0011
+/// are fifteen milliseconds of the host's time.
+const MOST_DISPATCHES: usize = 1 << 14;
+/// Words that come with a program after which it is submitted as well: far fewer than the smallest limit of a binding, and what one
+/// staging buffer holds.
+pub(super) const MOST_WORDS: usize = 1 << 20;
 /// Bind groups kept before all are forgotten.
 const MOST_GROUPS: usize = 4096;
 
@@ -162,8 +169,14 @@ impl Recorder {
     }
 
     /// Launches recorded so far.
+    #[cfg(feature = "profiling")]
     pub(super) fn len(&self) -> usize {
         self.dispatches.len()
+    }
+
+    /// Whether the program should be submitted though nobody asked.
+    pub(super) fn is_full(&self) -> bool {
+        self.dispatches.len() >= MOST_DISPATCHES || self.words.len() >= MOST_WORDS
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -175,6 +188,11 @@ impl Recorder {
         self.dispatches.truncate(mark.dispatches);
         self.params.truncate(mark.params);
         self.words.truncate(mark.words);
+    }
+
+    /// Has bind groups made again: something that all of them bind was replaced.
+    fn unbind(&mut self) {
+        self.groups.iter_mut().for_each(|group| group.bound = None);
     }
 
     /// Lets go of everything that groups hold. Nothing may be recorded.
@@ -252,6 +270,12 @@ impl Encoder {
         Self { timing, ..self }
     }
 
+    /// What the clock saw, if there is one.
+    #[cfg(feature = "profiling")]
+    pub(super) fn profile(&self) -> Option<crate::device::profile::Profile> {
+        self.timing.as_ref().map(super::timing::Timing::profile)
+    }
+
     /// Notes that an operation was lowered, after which there are `launches`.
     #[cfg(feature = "profiling")]
     pub(super) fn lowered(&mut self, op: &crate::device::program::Op, launches: usize) {
@@ -264,6 +288,7 @@ impl Encoder {
     pub(super) fn submit(&mut self, recorder: &mut Recorder, tables: &mut Tables, staging: &Staging) -> Result<()> {
         let start = Instant::now();
         if recorder.dispatches.is_empty() {
+            staging.submit(None);
             return Ok(());
         }
         self.write(recorder, tables, staging)?;
@@ -277,9 +302,7 @@ impl Encoder {
         let mut current = None;
         for dispatch in &recorder.dispatches {
             if current != Some(dispatch.kernel) {
-                // A pipeline that could not be made is the device's failure, which the caller finds.
-                let Some(pipeline) = self.pipelines.get(dispatch.kernel) else { continue };
-                pass.set_pipeline(pipeline);
+                pass.set_pipeline(self.pipelines.get(dispatch.kernel));
                 current = Some(dispatch.kernel);
             }
             pass.set_bind_group(0, &recorder.groups[dispatch.group as usize].bound, &[dispatch.params]);
@@ -312,26 +335,24 @@ impl Encoder {
         Ok(())
     }
 
-    /// Uploads what comes with a program.
+    /// Uploads what comes with a program. After an error it can be called again: no step counts as done before it is.
     fn write(&mut self, recorder: &mut Recorder, tables: &mut Tables, staging: &Staging) -> Result<()> {
-        let mut first = tables.take_fresh();
-        let tables_grown = grow(&self.pool, &mut self.tables, 16 * tables.records().len())?;
-        if tables_grown {
-            first = 0;
+        if grow(&self.pool, &mut self.tables, tables.bytes())? {
+            tables.mark_fresh();
+            recorder.unbind();
         }
-        if let Some(fresh @ [_, ..]) = tables.records().get(first..) {
-            staging.write(&self.tables, 16 * first as u64, bytemuck::cast_slice(fresh))?;
+        if grow(&self.pool, &mut self.params, recorder.params.len())? {
+            recorder.unbind();
         }
-        let grown = [
-            tables_grown,
-            grow(&self.pool, &mut self.params, recorder.params.len())?,
-            grow(&self.pool, &mut self.words, 4 * recorder.words.len())?,
-        ];
-        if grown.contains(&true) {
-            recorder.groups.iter_mut().for_each(|group| group.bound = None);
+        if grow(&self.pool, &mut self.words, 4 * recorder.words.len())? {
+            recorder.unbind();
         }
+        let (first, fresh) = tables.fresh();
+        staging.write(&self.tables, 16 * first as u64, bytemuck::cast_slice(fresh))?;
         staging.write(&self.params, 0, &recorder.params)?;
-        staging.write(&self.words, 0, bytemuck::cast_slice(&recorder.words))
+        staging.write(&self.words, 0, bytemuck::cast_slice(&recorder.words))?;
+        tables.mark_uploaded();
+        Ok(())
     }
 
     /// Makes the pipelines and bind groups that a program lacks.
@@ -340,7 +361,7 @@ impl Encoder {
         for dispatch in &recorder.dispatches {
             if current != Some(dispatch.kernel) {
                 current = Some(dispatch.kernel);
-                if self.pipelines.get(dispatch.kernel).is_none() && !kernels.contains(&dispatch.kernel) {
+                if !self.pipelines.has(dispatch.kernel) && !kernels.contains(&dispatch.kernel) {
                     kernels.push(dispatch.kernel);
                 }
             }

@@ -1,6 +1,7 @@
 //! Device memory behind a buffer, pooled by size.
 
 use super::failure::Failure;
+use crate::error::Error;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +33,9 @@ impl Block {
         self.0.program.store(program, Ordering::Relaxed);
     }
 
-    fn is_bound_by(&self, program: u64) -> bool {
-        self.0.program.load(Ordering::Relaxed) == program
+    /// Whether this program or a later one binds it.
+    fn is_bound_since(&self, program: u64) -> bool {
+        self.0.program.load(Ordering::Relaxed) >= program
     }
 }
 
@@ -65,6 +67,9 @@ pub(super) struct Pool {
     program: AtomicU64,
     meter: Arc<Meter>,
     idle: Mutex<Idle>,
+    /// The block, counted from the next one as 1, that cannot be had; 0 for none.
+    #[cfg(test)]
+    pub(super) missing: std::sync::atomic::AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +95,8 @@ impl Pool {
             program: AtomicU64::new(1),
             meter: Arc::default(),
             idle: Mutex::default(),
+            #[cfg(test)]
+            missing: Default::default(),
         }
     }
 
@@ -107,6 +114,10 @@ impl Pool {
         if bytes > self.most_bytes {
             return Err(self.failure.out_of_memory(bytes));
         }
+        #[cfg(test)]
+        if self.missing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) == Ok(1) {
+            return Err(self.failure.out_of_memory(bytes));
+        }
         // Error scopes belong to this thread, and on native devices they know their errors at once.
         let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let gpu =
@@ -121,10 +132,14 @@ impl Pool {
         Ok(Block(Arc::new(Inner { id, gpu, meter, program: AtomicU64::new(0) })))
     }
 
-    /// As [`Pool::fresh`] with room to grow: the next power of two, as far as the device allows.
+    /// As [`Pool::fresh`] with room to grow: the next power of two, as far as the device allows and has it.
     pub(super) fn roomy(&self, bytes: u64, usage: wgpu::BufferUsages) -> crate::Result<Block> {
         let most = self.most_bytes - self.most_bytes % 16;
-        self.fresh(bytes.next_power_of_two().min(most).max(bytes), usage)
+        let room = bytes.next_power_of_two().min(most);
+        match self.fresh(room.max(bytes), usage) {
+            Err(Error::OutOfMemory { .. }) if room > bytes => self.fresh(bytes, usage),
+            made => made,
+        }
     }
 
     /// Memory of `words` words with unspecified contents, for programs to write.
@@ -132,10 +147,10 @@ impl Pool {
         self.take_where(words, |_| true)
     }
 
-    /// The same for an upload.
-    pub(super) fn take_for_upload(self: &Arc<Self>, words: usize) -> crate::Result<Memory> {
-        let program = self.program();
-        self.take_where(words, |block| !block.is_bound_by(program))
+    /// The same for an upload: nothing that `program`, the one that is being recorded, binds. Others may have submitted it
+    /// meanwhile and recorded the next one, whose launches an upload must not precede either.
+    pub(super) fn take_for_upload(self: &Arc<Self>, words: usize, program: u64) -> crate::Result<Memory> {
+        self.take_where(words, |block| !block.is_bound_since(program))
     }
 
     fn take_where(self: &Arc<Self>, words: usize, fits: impl Fn(&Block) -> bool) -> crate::Result<Memory> {

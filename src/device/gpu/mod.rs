@@ -1,11 +1,11 @@
 //! The GPU backend: WGSL kernels through wgpu.
 //!
 //! An operation is lowered to kernel launches when it is recorded ([`lower`]). Launches gather until somebody wants a result
-//! or there are [`MOST_DISPATCHES`]; then they become one compute pass and one submission ([`dispatch`]). Memory goes back to
+//! or there are many; then they become one compute pass and one submission ([`dispatch`]). Memory goes back to
 //! the pool when its last handle is dropped and may serve launches recorded later, submitted or not, since all run in order.
 //!
-//! Kernels bind one layout: parameters of the launch (one buffer a program, dynamic offsets), interned small tables, and up
-//! to six data buffers, or fourteen where the device can. Every data buffer is bound for reading and writing, so operands may be
+//! Kernels bind parameters of the launch (one buffer a program, dynamic offsets), interned small tables, and data buffers in one of
+//! three layouts: four, six, or as many as the device can up to fourteen. Every data buffer is bound for reading and writing, so operands may be
 //! windows on one buffer.
 //!
 //! | Operation | Passes |
@@ -62,10 +62,6 @@ use staging::Staging;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Tables;
 
-/// Launches after which a program is submitted though nobody asked: enough for a whole bootstrapping, and recorded in some
-/// milliseconds, which is how long a device may idle at the start of a long computation.
-const MOST_DISPATCHES: usize = 1 << 14;
-
 /// Runs operations on one wgpu device.
 #[derive(Debug)]
 pub(in crate::device) struct GpuBackend {
@@ -77,8 +73,6 @@ pub(in crate::device) struct GpuBackend {
     staging: Staging,
     state: Mutex<State>,
     shadow: Option<Shadow>,
-    #[cfg(feature = "profiling")]
-    profiler: Option<Arc<super::profile::Profiler>>,
 }
 
 #[derive(Debug)]
@@ -119,11 +113,9 @@ impl GpuBackend {
         let pool = Arc::new(Pool::new(device.clone(), Arc::clone(&failure), caps.max_buffer_bytes, most_idle));
         let product = if caps.int64 { WideProduct::Int64 } else { WideProduct::Portable };
         let pipelines = Pipelines::new(device.clone(), product);
-        #[cfg(feature = "profiling")]
-        let profiler = super::profile::Profiler::from_environment(&name).map(Arc::new);
         let encoder = Encoder::new(device.clone(), Arc::clone(&pool), pipelines)?;
         #[cfg(feature = "profiling")]
-        let encoder = encoder.timed(timing::Timing::new(&device, &queue, &failure, profiler.as_ref()));
+        let encoder = encoder.timed(timing::Timing::new(&name, &device, &queue, &failure));
         let state = State {
             recorder: Recorder::new(&device.limits(), &pool),
             encoder,
@@ -134,18 +126,7 @@ impl GpuBackend {
         let staging = Staging::new(device.clone(), queue, Arc::clone(&failure), Arc::clone(&pool));
         let shadow = Shadow::from_environment()?;
         let state = Mutex::new(state);
-        Ok(Self {
-            name,
-            caps,
-            device,
-            failure,
-            pool,
-            staging,
-            state,
-            shadow,
-            #[cfg(feature = "profiling")]
-            profiler,
-        })
+        Ok(Self { name, caps, device, failure, pool, staging, state, shadow })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -169,7 +150,7 @@ impl GpuBackend {
             let State { recorder, encoder, .. } = &mut *state;
             encoder.lowered(op, recorder.len());
         }
-        if state.recorder.len() >= MOST_DISPATCHES || self.pool.is_pressed() {
+        if state.recorder.is_full() || self.pool.is_pressed() {
             self.submit_program(&mut state)?;
         }
         Ok(())
@@ -181,8 +162,7 @@ impl GpuBackend {
         let mut done = encoder.submit(recorder, tables, &self.staging);
         if let Err(Error::OutOfMemory { .. }) = done {
             self.pool.clear();
-            self.staging.clear();
-            done = self.staging.wait(None).and_then(|()| encoder.submit(recorder, tables, &self.staging));
+            done = self.staging.clear().and_then(|()| encoder.submit(recorder, tables, &self.staging));
         }
         tables.trim();
         // Lets wgpu free what finished submissions held; does not wait.
@@ -198,26 +178,30 @@ impl GpuBackend {
         self.submit_program(state)?;
         state.recorder.forget_groups();
         self.pool.clear();
-        self.staging.clear();
-        self.staging.wait(None)
+        self.staging.clear()
     }
 
-    /// Memory from `take`; rather waits than fails.
-    fn memory(&self, take: impl Fn(&Arc<Pool>) -> Result<Memory>) -> Result<Memory> {
+    /// What `run`, which takes memory, returns; rather waits than fails.
+    fn retried<T>(&self, run: impl Fn() -> Result<T>) -> Result<T> {
         self.failure.check()?;
-        match take(&self.pool) {
+        match run() {
             Err(Error::OutOfMemory { .. }) => {
                 self.reclaim(&mut self.state())?;
-                take(&self.pool)
+                run()
             }
-            memory => memory,
+            done => done,
         }
+    }
+
+    /// Overwrites the first words of memory before what is recorded next.
+    fn write(&self, memory: &Memory, words: &[u32]) -> Result<()> {
+        self.retried(|| self.staging.write(memory.block(), 0, bytemuck::cast_slice(words)))
     }
 
     /// Overwrites the first words of a buffer, after all that was recorded.
     fn overwrite(&self, dst: &Buffer, words: &[u32]) -> Result<()> {
         self.flush()?;
-        self.staging.write(memory_of(dst)?.block(), 0, bytemuck::cast_slice(words))
+        self.write(memory_of(dst)?, words)
     }
 }
 
@@ -238,8 +222,8 @@ impl Backend for GpuBackend {
             None => {
                 // Roots are made by rayon, whose threads may take up other callers' work meanwhile: no lock is held. Two
                 // callers may both make them; the first to be done is kept.
-                let made =
-                    GpuRing::new(ring, &self.pool, |block, offset, bytes| self.staging.write(block, offset, bytes))?;
+                let write = |block: &_, offset, bytes: &[u8]| self.staging.write(block, offset, bytes);
+                let made = self.retried(|| GpuRing::new(ring, &self.pool, write))?;
                 let mut state = self.state();
                 state.known(ring).unwrap_or_else(|| {
                     state.rings.push(Arc::new(made));
@@ -251,12 +235,12 @@ impl Backend for GpuBackend {
     }
 
     fn alloc(&self, shape: Shape) -> Result<Buffer> {
-        Ok(Buffer::new(shape, Arc::new(self.memory(|pool| pool.take(shape.words()))?)))
+        Ok(Buffer::new(shape, Arc::new(self.retried(|| self.pool.take(shape.words()))?)))
     }
 
     fn upload(&self, shape: Shape, words: &[u32]) -> Result<Buffer> {
-        let memory = self.memory(|pool| pool.take_for_upload(shape.words()))?;
-        self.staging.write(memory.block(), 0, bytemuck::cast_slice(words))?;
+        let memory = self.retried(|| self.pool.take_for_upload(shape.words(), self.pool.program()))?;
+        self.write(&memory, words)?;
         Ok(Buffer::new(shape, Arc::new(memory)))
     }
 
@@ -276,8 +260,7 @@ impl Backend for GpuBackend {
     fn download(&self, src: &Buffer) -> Result<Vec<u32>> {
         self.flush()?;
         let memory = memory_of(src)?;
-        self.staging.submit(None);
-        self.staging.read(memory.block(), memory.words())
+        self.retried(|| self.staging.read(memory.block(), memory.words()))
     }
 
     fn statistics(&self) -> Statistics {
@@ -300,7 +283,7 @@ impl Backend for GpuBackend {
 
     #[cfg(feature = "profiling")]
     fn profile(&self) -> Option<super::profile::Profile> {
-        self.profiler.as_ref().map(|profiler| profiler.profile())
+        self.state().encoder.profile()
     }
 }
 

@@ -61,9 +61,14 @@ impl Pipelines {
         &self.layouts[width as usize]
     }
 
-    /// A kernel's pipeline, once it is made.
-    pub(super) fn get(&self, kernel: Kernel) -> Option<&wgpu::ComputePipeline> {
-        self.made.get(&kernel)
+    /// Whether a kernel's pipeline is made.
+    pub(super) fn has(&self, kernel: Kernel) -> bool {
+        self.made.contains_key(&kernel)
+    }
+
+    /// A kernel's pipeline, which is made.
+    pub(super) fn get(&self, kernel: Kernel) -> &wgpu::ComputePipeline {
+        &self.made[&kernel]
     }
 
     /// Makes what is missing of these kernels.
@@ -78,7 +83,7 @@ impl Pipelines {
         let modules = on_all_cores(&families, |&family| (family, self.module(family)));
         self.modules.extend(modules);
         let pipelines = on_all_cores(&kernels, |&kernel| (kernel, self.pipeline(kernel)));
-        self.made.extend(pipelines.into_iter().filter_map(|(kernel, pipeline)| Some((kernel, pipeline?))));
+        self.made.extend(pipelines);
     }
 
     fn module(&self, family: Family) -> wgpu::ShaderModule {
@@ -88,20 +93,19 @@ impl Pipelines {
         })
     }
 
-    fn pipeline(&self, kernel: Kernel) -> Option<wgpu::ComputePipeline> {
+    fn pipeline(&self, kernel: Kernel) -> wgpu::ComputePipeline {
         let spec = kernel.spec();
-        let module = self.modules.get(&spec.family)?;
-        Some(self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(spec.label),
             layout: Some(&self.layout(kernel.width()).pipeline),
-            module,
+            module: &self.modules[&spec.family],
             entry_point: Some(spec.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &spec.overrides,
                 zero_initialize_workgroup_memory: false,
             },
             cache: None,
-        }))
+        })
     }
 }
 

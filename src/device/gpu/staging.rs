@@ -78,7 +78,6 @@ impl Staging {
 
     /// Has the next submission write `bytes`, whole words, before its programs run.
     pub(super) fn write(&self, target: &Block, mut offset: u64, bytes: &[u8]) -> Result<()> {
-        self.uploaded.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let mut uploads = self.uploads();
         let mut left = bytes;
         while !left.is_empty() {
@@ -101,6 +100,7 @@ impl Staging {
             uploads.used = end.next_multiple_of(wgpu::MAP_ALIGNMENT).min(CHUNK);
             left = rest;
         }
+        self.uploaded.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -135,15 +135,15 @@ impl Staging {
         let commands: Vec<_> = uploads.close().into_iter().chain(work).collect();
         if !commands.is_empty() {
             self.queue.submit(commands);
-            uploads.recall();
         }
+        uploads.recall();
     }
 
     /// Copies the first words of a block to the host, after everything submitted.
     pub(super) fn read(&self, block: &Block, words: usize) -> Result<Vec<u32>> {
         let bytes = 4 * words as u64;
-        self.downloaded.fetch_add(bytes, Ordering::Relaxed);
         let staging = self.reader(bytes)?;
+        self.downloaded.fetch_add(bytes, Ordering::Relaxed);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(block.gpu(), 0, staging.gpu(), 0, bytes);
         let (sender, receiver) = mpsc::channel();
@@ -183,12 +183,15 @@ impl Staging {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of staging buffers that nothing uses.
-    pub(super) fn clear(&self) {
+    /// Lets go of all staging buffers, once the device has copied what waits in them.
+    pub(super) fn clear(&self) -> Result<()> {
+        self.submit(None);
+        self.wait(None)?;
         self.readers().clear();
         let mut uploads = self.uploads();
         let returned = uploads.back.try_iter().count() + std::mem::take(&mut uploads.empty).len();
         uploads.bytes -= returned as u64 * CHUNK;
+        Ok(())
     }
 
     /// Waits for a submission, or for all.

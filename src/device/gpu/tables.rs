@@ -69,14 +69,24 @@ impl Tables {
         }
     }
 
-    /// All records.
-    pub(super) fn records(&self) -> &[[u32; 4]] {
-        &self.records
+    /// Bytes of all records.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.records[..])
     }
 
-    /// Index of the first record that is not on the device yet, all being so from now on.
-    pub(super) fn take_fresh(&mut self) -> usize {
-        std::mem::replace(&mut self.uploaded, self.records.len())
+    /// The records that are not on the device yet, and the index of the first.
+    pub(super) fn fresh(&self) -> (usize, &[[u32; 4]]) {
+        (self.uploaded, &self.records[self.uploaded..])
+    }
+
+    /// Says that all records are on the device.
+    pub(super) fn mark_uploaded(&mut self) {
+        self.uploaded = self.records.len();
+    }
+
+    /// Says that none is.
+    pub(super) fn mark_fresh(&mut self) {
+        self.uploaded = 0;
     }
 
     fn end(&self) -> u32 {
@@ -90,10 +100,10 @@ impl Tables {
                 self.push(records)
             }
             Table::KeyRows(basis, rows, plus) => {
-                let others: Vec<u32> = moduli(ring, basis).skip(*plus as usize).map(Modulus::get).collect();
-                let records = moduli(ring, basis).zip(rows.primes()).zip(0..).flat_map(|((m, &row), l)| {
-                    let product = || others.iter().fold(1, |product, q| m.mul(product, q % m.get()));
-                    limb_record(m, row, if l < *plus { product() } else { 0 })
+                let others = &basis.primes()[*plus as usize..];
+                let records = basis.primes().iter().zip(rows.primes()).zip(0..).flat_map(|((&p, &row), l)| {
+                    let product = if l < *plus { ring.product(others, p) } else { 0 };
+                    limb_record(ring.primes()[p as usize].modulus(), row, product)
                 });
                 self.push(records)
             }

@@ -2,22 +2,25 @@
 //! failures, and what the public interface does not reach.
 
 use super::catalog::{
-    ABSENT, COMBINE_OUTPUTS, Element, FEW_KEYS, GROUP_TARGETS, Kernel, MANY_KEYS, RowsEnd, WideProduct, Width,
+    ABSENT, COMBINE_OUTPUTS, EXTEND_TARGETS, Element, FEW_KEYS, GROUP_TARGETS, Kernel, MANY_KEYS, RowsEnd, WideProduct,
+    Width,
 };
-use super::dispatch::{LEAST_SLOTS, SLOTS};
+use super::dispatch::{LEAST_SLOTS, MOST_WORDS, SLOTS};
 use super::memory::Pool;
 use super::params::{
     AutomorphismParams, CombineParams, ElementParams, ExtendParams, GadgetParams, NttParams, UniformParams, Window,
 };
 use super::shadow::Shadow;
 use super::staging::Staging;
+use super::tables::Table;
 use super::{GpuBackend, Selector, open::open_backend};
 use crate::Error;
-use crate::device::{Backend, Basis, Buffer, Device, Digit, Op};
+use crate::device::{Backend, Basis, Buffer, Device, Digit, InnerProduct, Op};
 use crate::math::{RingTables, ntt_primes_below};
 use crate::units::{GaloisElement, LogN, Shape};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn module(kernel: Kernel, product: WideProduct) -> naga::Module {
     let source = kernel.spec().family.source(product);
@@ -88,9 +91,17 @@ fn records_have_the_layout_of_the_shaders() {
 #[test]
 fn numbers_that_shaders_fix_are_those_of_rust() {
     let gadget = |many| Kernel::GadgetDot { many, turned: false };
+    for (kernel, expected) in [
+        (gadget(false), FEW_KEYS),
+        (gadget(true), MANY_KEYS),
+        (Kernel::KeySwitch { log_points: 12, whole: true, turned: false }, MANY_KEYS),
+    ] {
+        let module = module(kernel, WideProduct::Portable);
+        let names = module.global_variables.iter().filter_map(|(_, variable)| variable.name.as_deref());
+        let is_key = |name: &&str| name.strip_prefix("key").is_some_and(|digit| digit.parse::<u32>().is_ok());
+        assert_eq!(names.filter(is_key).count(), expected, "{kernel:?}");
+    }
     for (kernel, name, expected) in [
-        (gadget(false), "KEYS", FEW_KEYS),
-        (gadget(true), "KEYS", MANY_KEYS),
         (Kernel::Combine, "OUTPUTS", COMBINE_OUTPUTS as usize),
         (Kernel::ConvertColumns, "TARGETS", GROUP_TARGETS as usize),
         (Kernel::ConvertColumns, "ABSENT", ABSENT as usize),
@@ -139,7 +150,11 @@ const DEGREE: u32 = 10;
 const BATCH: u32 = 6;
 
 fn tables(limbs: u32) -> Arc<RingTables> {
-    let log_n = LogN::new(DEGREE).unwrap();
+    tables_of(DEGREE, limbs)
+}
+
+fn tables_of(log_n: u32, limbs: u32) -> Arc<RingTables> {
+    let log_n = LogN::new(log_n).unwrap();
     let primes: Vec<u32> = ntt_primes_below(1 << 30, log_n).take(limbs as usize).collect();
     Arc::new(RingTables::new(log_n, &primes).unwrap())
 }
@@ -153,10 +168,11 @@ fn residues(tables: &RingTables, shape: Shape) -> Vec<u32> {
 /// Nearly every kernel on buffers of `BATCH` polynomials over the whole ring; all words that there are at the end.
 fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
     let limbs = u32::try_from(tables.primes().len()).unwrap();
+    let (degree, log_n) = (tables.log_n(), tables.log_n().get());
     let ring = device.load_ring(tables).unwrap();
     let fill = |shape: Shape| device.upload(shape, &residues(tables, shape)).unwrap();
-    let m: Vec<Buffer> = (0..4).map(|_| fill(Shape { batch: BATCH, limbs, log_n: DEGREE })).collect();
-    let key: Arc<[Buffer]> = (0..5).map(|_| fill(Shape { batch: 2, limbs, log_n: DEGREE })).collect();
+    let m: Vec<Buffer> = (0..4).map(|_| fill(Shape { batch: BATCH, limbs, log_n })).collect();
+    let key: Arc<[Buffer]> = (0..5).map(|_| fill(Shape { batch: 2, limbs, log_n })).collect();
     let weights = fill(Shape { batch: 5 * BATCH, limbs, log_n: 0 });
     let scalars = residues(tables, Shape { batch: 1, limbs, log_n: 0 }).into();
     let basis = Basis::new(0..limbs);
@@ -170,36 +186,36 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
         Op::Tensor { dst: m[3].view(), a: part(0, 4, limbs), b: part(1, 4, limbs), basis: basis.clone() },
         Op::Decompose { dst: m[0].view(), src: part(2, 3, 3), digits: Arc::clone(&digits), basis: basis.clone() },
         Op::KeySwitch {
-            dst: part(3, 4, limbs),
-            src: part(2, 2, 3),
+            dst: part(3, 6, limbs),
+            src: part(2, 3, 3),
             digits,
-            key: key[..2].into(),
-            rows: Basis::new(0..limbs),
-            basis: basis.clone(),
-            plus: Some(part(0, 2, 3)),
-            element: GaloisElement::conjugation(LogN::new(DEGREE).unwrap()),
+            product: InnerProduct {
+                key: key[..2].into(),
+                rows: Basis::new(0..limbs),
+                basis: basis.clone(),
+                plus: Some(part(0, 3, 3)),
+                element: GaloisElement::conjugation(degree),
+            },
         },
         Op::GadgetDot {
             dst: part(1, 2, limbs),
             digits: part(0, 5, limbs),
-            key,
-            rows: Basis::new((0..limbs).rev()),
-            basis: basis.clone(),
-            plus: Some(part(3, 1, 2)),
-            element: GaloisElement::IDENTITY,
+            product: InnerProduct {
+                key,
+                rows: Basis::new((0..limbs).rev()),
+                basis: basis.clone(),
+                plus: Some(part(3, 1, 2)),
+                element: GaloisElement::IDENTITY,
+            },
         },
-        Op::Automorphism {
-            dst: m[2].view(),
-            src: m[1].view(),
-            element: GaloisElement::from_steps(3, LogN::new(DEGREE).unwrap()),
-        },
+        Op::Automorphism { dst: m[2].view(), src: m[1].view(), element: GaloisElement::from_steps(3, degree) },
         Op::ModDown {
             dst: part(3, BATCH, limbs - 2),
             src: m[2].view(),
             kept: Basis::new(0..limbs - 2),
             dropped: Basis::new(limbs - 2..limbs),
             plus: Some(part(1, 2, limbs - 2)),
-            element: GaloisElement::from_steps(5, LogN::new(DEGREE).unwrap()),
+            element: GaloisElement::from_steps(5, degree),
         },
         Op::Combine {
             dst: part(1, 5, limbs),
@@ -218,21 +234,26 @@ fn run_many_ops(device: &Device, tables: &Arc<RingTables>) -> Vec<Vec<u32>> {
 
 #[test]
 fn grids_larger_than_the_device_allows_are_split() {
-    let Some(gpu) = backend() else { return };
-    // Along x conversions take four workgroups. Both other directions are longer, in conversions too.
-    gpu.state().recorder.most_groups = 4;
-    let tables = tables(4 * super::catalog::EXTEND_TARGETS + 3);
-    let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
-    assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
+    // Of 2^10 words conversions are a pass of their own, and longer than this along y and z. Of 2^13 they begin transforms: of
+    // three polynomials and more than two groups of limbs.
+    for (log_n, most_groups, limbs) in [(10, 4, 4 * EXTEND_TARGETS + 3), (13, 2, 3 * GROUP_TARGETS)] {
+        let Some(gpu) = backend() else { return };
+        gpu.state().recorder.most_groups = most_groups;
+        let tables = tables_of(log_n, limbs);
+        let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
+        assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables), "2^{log_n}");
+    }
 }
 
 #[test]
 fn eight_bindings_are_enough() {
-    let Some(gpu) = backend() else { return };
-    gpu.state().recorder.slots = LEAST_SLOTS;
-    let tables = tables(6);
-    let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
-    assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables));
+    for log_n in [10, 13] {
+        let Some(gpu) = backend() else { return };
+        gpu.state().recorder.slots = LEAST_SLOTS;
+        let tables = tables_of(log_n, 6);
+        let (cpu, gpu) = (Device::cpu(), Device::from_backend(Box::new(gpu)));
+        assert!(run_many_ops(&cpu, &tables) == run_many_ops(&gpu, &tables), "2^{log_n}");
+    }
 }
 
 #[test]
@@ -246,6 +267,108 @@ fn operations_may_run_on_the_cpu_instead() {
         assert_eq!(ops.len(), names.split(',').filter(|name| !["", "nonsense"].contains(name)).count());
         assert!(run_many_ops(&Device::from_backend(Box::new(gpu)), &tables) == expected, "{names}");
     }
+}
+
+#[test]
+fn an_upload_takes_no_memory_that_a_later_program_binds() {
+    let Some(gpu) = backend() else { return };
+    let words = 1 << 10;
+    let stale = gpu.pool.program();
+    gpu.pool.begin_program();
+    let memory = gpu.pool.take(words).unwrap();
+    let block = memory.block().clone();
+    block.bound_by(gpu.pool.program());
+    drop(memory);
+    // Idle, but others have recorded launches on it since the number was read.
+    for program in [stale, gpu.pool.program()] {
+        assert_ne!(gpu.pool.take_for_upload(words, program).unwrap().block().id(), block.id());
+    }
+    gpu.pool.begin_program();
+    let taken: Vec<_> = (0..3).map(|_| gpu.pool.take_for_upload(words, gpu.pool.program()).unwrap()).collect();
+    assert!(
+        taken.iter().any(|memory| memory.block().id() == block.id()),
+        "once it is submitted it serves uploads again"
+    );
+}
+
+#[test]
+fn threads_that_upload_compute_and_drop_do_not_see_each_other() {
+    let Some(gpu) = backend() else { return };
+    let tables = tables(1);
+    let device = Device::from_backend(Box::new(gpu));
+    let ring = device.load_ring(&tables).unwrap();
+    let shape = Shape { batch: 1, limbs: 1, log_n: DEGREE };
+    let run = |thread: u32| {
+        for round in 0..40 {
+            let words = [thread, round].map(|word| vec![word; shape.words()]);
+            let [a, b] = words.map(|words| device.upload(shape, &words).unwrap());
+            for _ in 0..3 {
+                // The product is dropped while its launch waits; its memory is idle at once.
+                let product = device.alloc(shape).unwrap();
+                let (dst, basis) = (product.view(), Basis::new([0]));
+                device.record(&ring, Op::Add { dst, a: a.view(), b: b.view(), basis: basis.clone() }).unwrap();
+                device.record(&ring, Op::Add { dst: a.view(), a: product.view(), b: b.view(), basis }).unwrap();
+            }
+            if round % 3 == 0 {
+                device.flush().unwrap();
+            }
+            if round % 4 == 0 {
+                assert_eq!(device.download(&a).unwrap(), vec![thread + 6 * round; shape.words()], "{thread} {round}");
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || run(1000 * thread)))));
+}
+
+/// The last contents of a buffer after two programs, the second with more small tables than one staging buffer holds.
+fn run_two_programs(gpu: &GpuBackend, tables: &Arc<RingTables>) -> crate::Result<Vec<u32>> {
+    let limbs = u32::try_from(tables.primes().len()).unwrap();
+    let shape = Shape { batch: 2, limbs, log_n: DEGREE };
+    let ring = gpu.load_ring(tables)?;
+    let [a, b] = [gpu.upload(shape, &residues(tables, shape))?, gpu.upload(shape, &residues(tables, shape))?];
+    let mul = |basis| Op::Mul { dst: b.view(), a: a.view(), b: b.view(), basis };
+    gpu.submit(ring, &mul(Basis::new(0..limbs)))?;
+    gpu.flush()?;
+    let basis = Basis::new((0..limbs).cycle().take(60));
+    for row in 0..(5 << 20) / (60 * 32) {
+        let rows = Basis::new(std::iter::repeat_n(row, 60));
+        gpu.state().tables.intern(ring.0, tables, Table::KeyRows(basis.clone(), rows, 0));
+    }
+    // Only the order of the primes is new, and with it the tables.
+    gpu.submit(ring, &mul(Basis::new((0..limbs).rev())))?;
+    let (kept, dropped) = (Basis::new(0..limbs - 1), Basis::new(limbs - 1..limbs));
+    let (dst, src) = (a.view().limbs(0, limbs - 1)?, b.view());
+    gpu.submit(ring, &Op::ModDown { dst, src, kept, dropped, plus: None, element: GaloisElement::IDENTITY })?;
+    gpu.download(&a)
+}
+
+#[test]
+fn memory_that_is_short_once_changes_no_result() {
+    let tables = tables(3);
+    let mut expected = None;
+    for missing in 0u32.. {
+        let Some(gpu) = backend() else { return };
+        gpu.pool.missing.store(missing, Ordering::Relaxed);
+        let got = run_two_programs(&gpu, &tables).unwrap_or_else(|e| panic!("block {missing}: {e}"));
+        assert!(got == *expected.get_or_insert_with(|| got.clone()), "block {missing}");
+        if gpu.pool.missing.load(Ordering::Relaxed) > 0 {
+            println!("{} blocks", missing - 1);
+            assert!(missing > 5);
+            break;
+        }
+    }
+}
+
+#[test]
+fn words_that_come_with_programs_are_submitted_before_they_are_too_many() {
+    let Some(gpu) = backend() else { return };
+    gpu.state().recorder.words(&vec![0; MOST_WORDS]);
+    let buffer = gpu.alloc(Shape { batch: 1, limbs: 1, log_n: DEGREE }).unwrap();
+    let ring = gpu.load_ring(&tables(1)).unwrap();
+    gpu.submit(ring, &Op::Zero { dst: buffer.view() }).unwrap();
+    assert_eq!(gpu.statistics().submissions, 1);
+    gpu.submit(ring, &Op::Zero { dst: buffer.view() }).unwrap();
+    assert_eq!(gpu.statistics().submissions, 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::open::TIMESTAMPS;
-use crate::device::profile::Profiler;
+use crate::device::profile::{Profile, Profiler, Track};
 use crate::device::program::Op;
 use crate::error::Result;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const SET: u32 = wgpu::QUERY_SET_MAX_QUERIES;
 pub(super) struct Timing {
     device: wgpu::Device,
     failure: Arc<Failure>,
-    profiler: Arc<Profiler>,
+    profiler: Profiler,
     /// Nanoseconds of a tick.
     period: f64,
     sets: Vec<wgpu::QuerySet>,
@@ -34,14 +34,9 @@ pub(super) struct Stamps {
 }
 
 impl Timing {
-    /// `None` without a profiler, or where the device has no such clock.
-    pub(super) fn new(
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-        failure: &Arc<Failure>,
-        profiler: Option<&Arc<Profiler>>,
-    ) -> Option<Self> {
-        let profiler = Arc::clone(profiler?);
+    /// `None` if nobody asks for a profile, or where the device has no such clock.
+    pub(super) fn new(name: &str, device: &wgpu::Device, queue: &wgpu::Queue, failure: &Arc<Failure>) -> Option<Self> {
+        let profiler = Profiler::from_environment(name)?;
         if !device.features().contains(TIMESTAMPS) {
             log::warn!("no profile: this adapter has no timestamps inside compute passes");
             return None;
@@ -49,6 +44,11 @@ impl Timing {
         let (device, failure) = (device.clone(), Arc::clone(failure));
         let period = f64::from(queue.get_timestamp_period());
         Some(Self { device, failure, profiler, period, sets: vec![], stamps: 0, ops: vec![] })
+    }
+
+    /// Everything so far.
+    pub(super) fn profile(&self) -> Profile {
+        self.profiler.profile()
     }
 
     /// Notes that an operation was lowered, after which there are `launches`.
@@ -112,7 +112,8 @@ impl Timing {
             while ops.next_if(|(_, end)| *end <= launch).is_some() {}
             let op = ops.peek().map_or("", |(op, _)| op);
             let after = time(stamp[0].saturating_sub(ticks[0]));
-            self.profiler.kernel((op, label), (submitted, after), time(stamp[1].saturating_sub(stamp[0])));
+            let time = time(stamp[1].saturating_sub(stamp[0]));
+            self.profiler.kernel((op, label), (submitted, after), time, Track::Device);
         }
         self.stamps = 0;
         self.ops.clear();

@@ -67,6 +67,7 @@ impl Transform {
     pub(super) fn forward(&self, words: &mut [u32]) {
         assert_eq!(words.len(), self.n, "one row");
         let q = self.modulus.get();
+        debug_assert!(words.iter().all(|&x| x < 4 * q));
         match &self.tables {
             #[cfg(target_arch = "x86_64")]
             Tables::Avx512(simd, both) => simd.vectorize(Forward(Avx512::new(*simd), q, both, words)),
@@ -80,6 +81,7 @@ impl Transform {
     pub(super) fn inverse(&self, words: &mut [u32], factor: u32) {
         assert_eq!(words.len(), self.n, "one row");
         let q = self.modulus.get();
+        debug_assert!(factor < q && words.iter().all(|&x| x < 2 * q));
         let scale = self.modulus.mul(self.inverse_n, factor);
         let ends = [scale, self.modulus.mul(scale, self.last)].map(|value| root(self.modulus, value));
         match &self.tables {
@@ -183,7 +185,7 @@ mod tests {
                     words.iter().rev().fold(0, |sum, &c| m.add(m.mul(sum, point), c))
                 })
                 .collect();
-            for (name, arch) in simd::available() {
+            for simd::Set { name, arch, .. } in simd::available() {
                 let transform = Transform::new(arch, m, psi, log_n);
                 let mut got = words.clone();
                 transform.forward(&mut got);
@@ -205,7 +207,7 @@ mod tests {
                 let words = words(q, log_n);
                 let mut expected = words.clone();
                 plan.fwd(&mut expected);
-                for (name, arch) in simd::available() {
+                for simd::Set { name, arch, .. } in simd::available() {
                     let transform = Transform::new(arch, m, psi, log_n);
                     // Any representative below 4q, the largest ones too, and below 2q back.
                     let mut got: Vec<u32> = words.iter().zip(0u32..).map(|(x, i)| x + (3 - i % 4) * q).collect();

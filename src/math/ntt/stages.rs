@@ -293,6 +293,7 @@ fn split<const ROWS: usize, T>(data: &mut [T]) -> [&mut [T]; ROWS] {
 
 /// Stages of a pass, of those that are left. Never one alone: that would move as much memory as four.
 fn stages(left: u32) -> u32 {
+    debug_assert!(left > 1);
     match left % 4 {
         _ if left <= 4 => left,
         0 => 4,

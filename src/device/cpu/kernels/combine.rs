@@ -4,7 +4,8 @@ use super::{CpuRing, Source, memory, row, rows_mut};
 use crate::device::buffer::View;
 use crate::device::program::Basis;
 use crate::error::Result;
-use crate::math::rows::{self, PRODUCTS, TILE};
+use crate::math::PRODUCTS;
+use crate::math::rows::{self, TILE};
 use rayon::prelude::*;
 
 /// `dst[c][o] = sum_i weights[o][i] src[c][i]`.
@@ -37,7 +38,7 @@ pub(super) fn run(
                     let w = row(&scalars, weights, o * inputs + i, limb)[0];
                     let input = &source.other(component * inputs + i, limb)[span.clone()];
                     rows::accumulate_scaled(&mut sums, input, w);
-                    if (i + 1) % (PRODUCTS - 1) == 0 {
+                    if (i + 1).is_multiple_of(PRODUCTS) {
                         rows::fold(r, &mut sums);
                     }
                 }

@@ -1,6 +1,6 @@
 //! Word-by-word operations.
 
-use super::{CpuRing, Source, grain, memory, rows_mut};
+use super::{CpuRing, Source, for_rows, grain, memory, rows_mut};
 use crate::device::buffer::View;
 use crate::device::program::Basis;
 use crate::error::Result;
@@ -12,16 +12,12 @@ use rayon::prelude::*;
 /// Fills every row of `dst` from its row of `src`, then runs `f(poly, limb, row)` on it in place.
 pub(super) fn unary(dst: &View, src: &View, f: impl Fn(usize, usize, &mut [u32]) + Sync) -> Result<()> {
     let source = Source::new(dst, src)?;
-    let mut to = memory::of(&dst.buffer)?.write();
-    let limbs = dst.limbs as usize;
-    let min = grain(1 << dst.buffer.shape().log_n);
-    rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        if let Some(row) = source.row(k / limbs, k % limbs) {
+    for_rows(dst, grain(dst), |poly, limb, out| {
+        if let Some(row) = source.row(poly, limb) {
             out.copy_from_slice(row);
         }
-        f(k / limbs, k % limbs, out);
-    });
-    Ok(())
+        f(poly, limb, out);
+    })
 }
 
 /// Runs `f(reducer, out, a, b)` on every row, a missing operand being `out` itself.
@@ -32,30 +28,18 @@ pub(super) fn zip(
     f: impl for<'a> Fn(Reducer, &'a mut [u32], Operand<'a>, Operand<'a>) + Sync,
 ) -> Result<()> {
     let (first, second) = (Source::new(dst, a)?, Source::new(dst, b)?);
-    let mut to = memory::of(&dst.buffer)?.write();
-    let limbs = dst.limbs as usize;
-    let min = grain(1 << dst.buffer.shape().log_n);
-    rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        let (poly, limb) = (k / limbs, k % limbs);
+    for_rows(dst, grain(dst), |poly, limb, out| {
         f(ring.reducer(basis.primes()[limb]), out, first.row(poly, limb), second.row(poly, limb));
-    });
-    Ok(())
+    })
 }
 
 /// `dst = dst + a * scalars`.
 pub(super) fn mul_scalar_add(ring: &CpuRing, (dst, a): (&View, &View), scalars: &[u32], basis: &Basis) -> Result<()> {
     let source = Source::new(dst, a)?;
-    let mut to = memory::of(&dst.buffer)?.write();
-    let limbs = dst.limbs as usize;
-    let min = grain(1 << dst.buffer.shape().log_n);
-    rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        let (poly, limb) = (k / limbs, k % limbs);
-        let prime = basis.primes()[limb];
-        let w = scalars[poly % (scalars.len() / limbs) * limbs + limb];
-        let (r, quotient) = (ring.reducer(prime), ring.tables.primes()[prime as usize].modulus().shoup(w));
+    for_rows(dst, grain(dst), |poly, limb, out| {
+        let (r, [w, quotient]) = (ring.reducer(basis.primes()[limb]), ring.scalar(scalars, basis, (poly, limb)));
         rows::scale_add(r, out, source.row(poly, limb), w, quotient);
-    });
-    Ok(())
+    })
 }
 
 /// `(a0 b0, a0 b1 + a1 b0, a1 b1)`.
@@ -64,12 +48,11 @@ pub(super) fn tensor(ring: &CpuRing, (dst, a, b): (&View, &View, &View), basis: 
     let square = a.is_same(b);
     let mut to = memory::of(&dst.buffer)?.write();
     let (limbs, batch) = (dst.limbs as usize, dst.polys as usize / 3);
-    let min = grain(1 << dst.buffer.shape().log_n);
     let mut low = rows_mut(&mut to, dst);
     let mut middle = low.split_off(batch * limbs);
     let high = middle.split_off(batch * limbs);
     let rows: Vec<_> = low.into_iter().zip(middle).zip(high).collect();
-    rows.into_par_iter().with_min_len(min).enumerate().for_each(|(k, ((low, middle), high))| {
+    rows.into_par_iter().with_min_len(grain(dst)).enumerate().for_each(|(k, ((low, middle), high))| {
         let (poly, limb) = (k / limbs, k % limbs);
         let r = ring.reducer(basis.primes()[limb]);
         let (out, a) = ([low, middle, high], [0, 1].map(|c| first.other(c * batch + poly, limb)));

@@ -1,10 +1,11 @@
 //! Automorphisms: permutations in evaluation form.
 
-use super::{CpuRing, Source, grain, memory, rows_mut};
+use super::{CpuRing, Source, for_rows, grain};
 use crate::device::buffer::View;
 use crate::error::Result;
+use crate::math::simd;
 use crate::units::{GaloisElement, LogN};
-use rayon::prelude::*;
+use pulp::Arch;
 
 /// Words of a block: those of a vector.
 const BLOCK: usize = 16;
@@ -39,12 +40,16 @@ impl Permutation {
 
     /// `out(X) = row(X^g)`.
     pub(super) fn apply(&self, out: &mut [u32], row: &[u32]) {
-        #[cfg(target_arch = "x86_64")]
-        if let pulp::Arch::V4(simd) = pulp::Arch::new() {
-            simd.vectorize(Vectors { simd, permutation: self, out, row });
-            return;
+        self.apply_by(simd::arch(), out, row);
+    }
+
+    /// [`Self::apply`] by an instruction set.
+    fn apply_by(&self, arch: Arch, out: &mut [u32], row: &[u32]) {
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(simd) => simd.vectorize(Vectors { simd, permutation: self, out, row }),
+            _ => self.apply_portable(out, row),
         }
-        self.apply_portable(out, row);
     }
 
     /// [`Self::apply`] word by word.
@@ -90,17 +95,13 @@ impl pulp::NullaryFnOnce for Vectors<'_> {
 pub(super) fn automorphism(ring: &CpuRing, dst: &View, src: &View, element: GaloisElement) -> Result<()> {
     let source = Source::new(dst, src)?;
     let permutation = ring.permutation(element);
-    let mut to = memory::of(&dst.buffer)?.write();
-    let limbs = dst.limbs as usize;
-    let min = grain(1 << dst.buffer.shape().log_n);
-    rows_mut(&mut to, dst).into_par_iter().with_min_len(min).enumerate().for_each(|(k, out)| {
-        let row = source.other(k / limbs, k % limbs);
+    for_rows(dst, grain(dst), |poly, limb, out| {
+        let row = source.other(poly, limb);
         match &permutation {
             Some(permutation) => permutation.apply(out, row),
             None => out.copy_from_slice(row),
         }
-    });
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -118,10 +119,11 @@ mod tests {
                 let permutation = Permutation::new(GaloisElement::new(g, log_n).unwrap(), log_n);
                 let source = |i: usize| row[reverse((g as usize * (2 * reverse(i) + 1) % 2048 - 1) / 2)];
                 let want: Vec<u32> = (0..1024).map(source).collect();
-                let (mut vectors, mut portable) = (vec![0; 1024], vec![0; 1024]);
-                permutation.apply(&mut vectors, &row);
-                permutation.apply_portable(&mut portable, &row);
-                assert!(vectors == want && portable == want, "{g}");
+                for simd::Set { name, arch, .. } in simd::available() {
+                    let mut got = vec![0; 1024];
+                    permutation.apply_by(arch, &mut got, &row);
+                    assert_eq!(got, want, "{name}, {g}");
+                }
             }
         }
     }

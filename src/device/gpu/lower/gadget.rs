@@ -7,7 +7,7 @@ use crate::device::gpu::catalog::{FEW_KEYS, Kernel, MANY_KEYS};
 use crate::device::gpu::dispatch::slot;
 use crate::device::gpu::params::{AutomorphismParams, GadgetParams, Window};
 use crate::device::gpu::tables::Table;
-use crate::device::program::{Basis, Digit};
+use crate::device::program::{Digit, InnerProduct};
 use crate::error::Result;
 use crate::units::{GaloisElement, Shape};
 use std::sync::Arc;
@@ -23,17 +23,6 @@ pub(super) fn automorphism(to: &mut Lowering<'_>, (dst, src): (&View, &View), el
     let slots = [slot(&dst.buffer)?, slot(&src.buffer)?];
     to.recorder.launch(Kernel::Automorphism { repeats }, params, &slots, [to.groups(), dst.limbs, dst.polys]);
     Ok(())
-}
-
-/// An inner product with key digits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Product<'a> {
-    pub(super) dst: &'a View,
-    pub(super) key: &'a [Buffer],
-    pub(super) rows: &'a Basis,
-    pub(super) basis: &'a Basis,
-    pub(super) plus: Option<&'a View>,
-    pub(super) element: GaloisElement,
 }
 
 /// Key digits of one launch, and what it does beside: `dst = (Q plus + products)(X^element)`.
@@ -63,24 +52,25 @@ impl KeyGroup<'_> {
 /// Launches for at most `most` key digits each; all but the last leave their sums where the next begins.
 fn in_groups(
     to: &mut Lowering<'_>,
-    product: Product<'_>,
+    dst: &View,
+    product: &InnerProduct,
     most: usize,
     mut launch: impl FnMut(&mut Lowering<'_>, &KeyGroup<'_>) -> Result<()>,
 ) -> Result<()> {
-    let Product { dst, key, rows, basis, plus, element } = product;
+    let InnerProduct { key, rows, basis, plus, element } = product;
     let groups: Vec<&[Buffer]> =
         key.chunk_by(|a, b| a.shape().limbs == b.shape().limbs).flat_map(|some| some.chunks(most)).collect();
-    let between = if groups.len() < 2 || element == GaloisElement::IDENTITY {
+    let between = if groups.len() < 2 || *element == GaloisElement::IDENTITY {
         dst.clone()
     } else {
         to.recorder.scratch(dst.shape())?.view()
     };
     let mut first_digit = 0;
     for (index, keys) in groups.iter().enumerate() {
-        let plus = if index == 0 { plus } else { Some(&between) };
+        let plus = if index == 0 { plus.as_ref() } else { Some(&between) };
         let limbs = to.table(Table::KeyRows(basis.clone(), rows.clone(), plus.map_or(0, |plus| plus.limbs)));
         let last = index + 1 == groups.len();
-        let (dst, element) = if last { (dst, element) } else { (&between, GaloisElement::IDENTITY) };
+        let (dst, element) = if last { (dst, *element) } else { (&between, GaloisElement::IDENTITY) };
         let group = KeyGroup { dst, plus, element, limbs, first_digit, keys };
         launch(to, &group)?;
         first_digit += group.count();
@@ -89,9 +79,9 @@ fn in_groups(
 }
 
 /// `GadgetDot`.
-pub(super) fn gadget_dot(to: &mut Lowering<'_>, product: Product<'_>, digits: &View) -> Result<()> {
+pub(super) fn gadget_dot(to: &mut Lowering<'_>, (dst, digits): (&View, &View), product: &InnerProduct) -> Result<()> {
     let many = to.recorder.binds_many();
-    in_groups(to, product, if many { MANY_KEYS } else { FEW_KEYS }, |to, group| {
+    in_groups(to, dst, product, if many { MANY_KEYS } else { FEW_KEYS }, |to, group| {
         let batch = group.dst.polys / 2;
         let params = GadgetParams {
             dst: group.dst.into(),
@@ -124,16 +114,21 @@ pub(super) fn gadget_dot(to: &mut Lowering<'_>, product: Product<'_>, digits: &V
 }
 
 /// `KeySwitch`: where enough can be bound, the product is part of the digits' transforms.
-pub(super) fn key_switch(to: &mut Lowering<'_>, product: Product<'_>, src: &View, digits: &Arc<[Digit]>) -> Result<()> {
+pub(super) fn key_switch(
+    to: &mut Lowering<'_>,
+    (dst, src): (&View, &View),
+    digits: &Arc<[Digit]>,
+    product: &InnerProduct,
+) -> Result<()> {
     let count = u32::try_from(digits.len()).expect("at most one digit a limb");
     let shape = Shape { batch: count * src.polys, limbs: product.basis.limbs(), log_n: to.log_n() };
     let cut = to.recorder.scratch(shape)?.view();
     if !to.recorder.binds_many() {
-        convert::decompose(to, (&cut, src), digits, product.basis)?;
-        return gadget_dot(to, product, &cut);
+        convert::decompose(to, (&cut, src), digits, &product.basis)?;
+        return gadget_dot(to, (dst, &cut), product);
     }
-    convert::begin_digits(to, (&cut, src), digits, product.basis)?;
+    convert::begin_digits(to, (&cut, src), digits, &product.basis)?;
     let table = to.table(Table::KeySwitch(product.basis.clone(), Arc::clone(digits)));
     let rows = Rows { table, count: product.basis.limbs(), polys: src.polys, digit_rows: 0 };
-    in_groups(to, product, MANY_KEYS, |to, group| ntt::key_switch(to, group, (&cut, src), rows))
+    in_groups(to, dst, product, MANY_KEYS, |to, group| ntt::key_switch(to, group, (&cut, src), rows))
 }

@@ -12,7 +12,6 @@ use super::dispatch::Recorder;
 use super::tables::{Table, Tables};
 use crate::device::program::Op;
 use crate::error::Result;
-use gadget::Product;
 
 /// What lowering an operation needs.
 #[derive(Debug)]
@@ -49,14 +48,8 @@ pub(super) fn op(to: &mut Lowering<'_>, op: &Op) -> Result<()> {
             convert::mod_down(to, (dst, src), (kept, dropped), plus.as_ref(), *element)
         }
         Op::Automorphism { dst, src, element } => gadget::automorphism(to, (dst, src), *element),
-        Op::GadgetDot { dst, digits, key, rows, basis, plus, element } => {
-            let product = Product { dst, key, rows, basis, plus: plus.as_ref(), element: *element };
-            gadget::gadget_dot(to, product, digits)
-        }
-        Op::KeySwitch { dst, src, digits, key, rows, basis, plus, element } => {
-            let product = Product { dst, key, rows, basis, plus: plus.as_ref(), element: *element };
-            gadget::key_switch(to, product, src, digits)
-        }
+        Op::GadgetDot { dst, digits, product } => gadget::gadget_dot(to, (dst, digits), product),
+        Op::KeySwitch { dst, src, digits, product } => gadget::key_switch(to, (dst, src), digits, product),
         Op::Combine { dst, src, weights, components, basis } => {
             element::combine(to, (dst, src, weights), *components, basis)
         }

@@ -1,4 +1,4 @@
-//! [`Device`]: where work runs. Checks operations before a backend sees them, and keeps its failures.
+//! [`Device`]: where work runs. Checks operations before a backend sees them.
 
 use super::backend::{Backend, Caps, DeviceKind, Statistics};
 use super::buffer::Buffer;
@@ -41,8 +41,8 @@ impl LoadedRing {
 }
 
 impl Device {
-    /// The host's cores, with the widest SIMD they offer, or what the environment variable `RINGLIGHT_SIMD` asks for: `avx512`, `avx2` or
-    /// `plain`. Results do not depend on it.
+    /// The host's cores, with the widest SIMD they offer, or what the environment variable `RINGLIGHT_SIMD` asks for: `avx512`, `avx2`,
+    /// `neon` or `plain`. Results do not depend on it.
     pub fn cpu() -> Self {
         Self::from_backend(Box::new(CpuBackend::new()))
     }
@@ -151,7 +151,7 @@ impl Device {
         (Self::from_backend(Box::new(Recorder { device: self.clone(), log: log.clone() })), log)
     }
 
-    /// The backend behind the queue.
+    /// What runs its operations.
     pub(super) fn backend(&self) -> &dyn Backend {
         self.0.backend.as_ref()
     }
