@@ -9,8 +9,8 @@ const SMALL: usize = 1024;
 
 fuzz_target!(|bytes: &[u8]| {
     for model in [Model::from_safetensors(bytes), Model::from_onnx(bytes)].into_iter().flatten() {
-        let sizes = model.nodes().iter().map(|node| node.shape.iter().product());
-        if sizes.chain([model.inputs(), model.nodes().len()]).any(|size: usize| size > SMALL) {
+        let sizes = model.nodes().iter().map(|node| node.shape.iter().product::<usize>());
+        if sizes.chain([model.inputs(), model.nodes().len()]).any(|size| size > SMALL) {
             continue;
         }
         for packing in [Packing::Latency, Packing::Batch] {
