@@ -40,5 +40,6 @@ deny:
 each-feature:
     cargo clippy --release --all-targets --no-default-features -- -D warnings
     cargo clippy --release --all-targets --no-default-features --features gpu -- -D warnings
+    cargo clippy --release --all-targets --no-default-features --features onnx -- -D warnings
     cargo clippy --release --all-targets --no-default-features --features profiling -- -D warnings
     cargo clippy --release --all-targets --features profiling -- -D warnings

@@ -68,7 +68,7 @@ fn what_is_not_supported_is_named_with_what_is() {
     for (name, bytes, node) in refused {
         match Model::from_onnx(bytes) {
             Err(Error::BadModel { reason, .. }) => {
-                assert!(reason.starts_with(node) && reason.contains("support"), "{name}: {reason}")
+                assert!(reason.starts_with(node) && reason.contains("support"), "{name}: {reason}");
             }
             other => panic!("{name}: {other:?}"),
         }

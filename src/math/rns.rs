@@ -63,6 +63,12 @@ impl Extension {
                 .collect(),
         }
     }
+
+    /// Of a single source: the smallest `y_0` whose wrap count `v` is 1; below it is 0.
+    pub(crate) fn first_wrapped(&self) -> u32 {
+        let threshold = (1u64 << 59).div_ceil(u64::from(self.weight[0]) << self.shift[0]);
+        u32::try_from(threshold).expect("about half a prime")
+    }
 }
 
 /// The centred numbers behind residues, as `f64`: exact below `2^52`, else correctly rounded to about an ulp.

@@ -149,6 +149,11 @@ vectorized! {
         v.iter_mut().for_each(|v| *v >>= 28);
     }
 
+    /// `out = y`, and `offset` more from `first` on, modulo `2^32`.
+    fn offset_from(out: &'a mut [u32], y: &'a [u32], first: u32, offset: u32) {
+        out.iter_mut().zip(y).for_each(|(o, y)| *o = y.wrapping_add(if *y < first { 0 } else { offset }));
+    }
+
     /// `sum += w x`, without reduction.
     fn accumulate_scaled(sum: &'a mut [u64], x: &'a [u32], w: u32) {
         let w = u64::from(w);

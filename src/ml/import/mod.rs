@@ -34,6 +34,16 @@ impl Model {
     /// [`Error::BadModel`], naming `file`, `input`, `layers`, a tensor or the index of a layer: bytes that are no
     /// safetensors file, a list that is no such JSON, a tensor that is missing, left over, of a wrong shape or type or not
     /// finite; as [`Self::from_layers`].
+    /// # Example
+    /// ```
+    /// use ringlight::ml::Model;
+    ///
+    /// let bytes = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits/mlp.safetensors"));
+    /// let model = Model::from_safetensors(bytes)?;
+    /// assert_eq!((model.input_shape(), model.output_shape()), ([64].as_slice(), [10].as_slice()));
+    /// assert_eq!(model.nodes()[1].layer.name(), "square");
+    /// # Ok::<(), ringlight::Error>(())
+    /// ```
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
         layers::read(bytes)
     }
@@ -52,6 +62,16 @@ impl Model {
     /// [`Error::BadModel`], naming `file`, `opset_import`, the input, a tensor or a node: bytes that are no such file, a
     /// graph with several inputs or several computed outputs, a node that is not supported (the message lists those that
     /// are) or does not fit what enters it; as [`crate::ml::ModelBuilder::add`].
+    /// # Example
+    /// ```
+    /// use ringlight::ml::Model;
+    ///
+    /// let bytes = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models/torch_gelu_script11.onnx"));
+    /// let model = Model::from_onnx(bytes)?;
+    /// let layers: Vec<&str> = model.nodes().iter().map(|node| node.layer.name()).collect();
+    /// assert_eq!(layers, ["dense", "gelu", "dense"]);
+    /// # Ok::<(), ringlight::Error>(())
+    /// ```
     #[cfg(feature = "onnx")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Self> {
         onnx::read(bytes)

@@ -18,14 +18,14 @@ pub(super) struct Tensors<'a> {
     left: BTreeSet<String>,
 }
 
-fn unreadable(error: SafeTensorError) -> Error {
+fn unreadable(error: &SafeTensorError) -> Error {
     bad("file", error.to_string())
 }
 
 /// The metadata of a file, empty where it has none.
 pub(super) fn metadata(bytes: &[u8]) -> Result<Metadata> {
     check_numbers(bytes)?;
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| unreadable(&error))?;
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
@@ -33,7 +33,7 @@ impl<'a> Tensors<'a> {
     /// The tensors of a file.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         check_numbers(bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| unreadable(&error))?;
         let left = file.names().into_iter().map(String::from).collect();
         Ok(Self { file, left })
     }

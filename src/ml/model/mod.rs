@@ -225,3 +225,110 @@ fn check_shape(shape: &[usize]) -> std::result::Result<usize, String> {
         _ => Err(format!("the shape {shape:?} has more than {MAX_ENTRIES} entries")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Matrix;
+
+    fn dense(rows: usize, columns: usize) -> Layer {
+        Layer::Dense { weights: Matrix::new(rows, columns, vec![0.5; rows * columns]).unwrap(), bias: vec![0.0; rows] }
+    }
+
+    fn conv(shape: [usize; 4]) -> Conv2d {
+        let (stride, padding, dilation) = ([1, 1], [0; 4], [1, 1]);
+        Conv2d { weights: vec![0.5; 8], shape, bias: vec![0.0; 2], stride, padding, dilation, groups: 1 }
+    }
+
+    #[test]
+    fn nodes_that_the_output_does_not_need_are_left_out() {
+        let square = || Layer::Activation(Activation::Square);
+        let mut builder = ModelBuilder::new(vec![2, 3]).unwrap();
+        let dead = builder.add("dead", square(), vec![0]).unwrap();
+        let kept = builder.add("kept", Layer::Transpose(vec![1, 0]), vec![0]).unwrap();
+        builder.add("dead too", square(), vec![dead]).unwrap();
+        let twice = builder.add("twice", Layer::Concat { axis: 0 }, vec![kept, kept]).unwrap();
+        builder.add("after", square(), vec![twice]).unwrap();
+        assert_eq!(builder.shape(twice), [6, 2]);
+        let model = builder.clone().build(twice).unwrap();
+        let names: Vec<&str> = model.nodes().iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["kept", "twice"]);
+        assert_eq!(model.nodes()[1].inputs, [1, 1]);
+        assert_eq!(
+            (model.output(), model.output_shape(), model.outputs(), model.inputs()),
+            (2, [6, 2].as_slice(), 12, 6)
+        );
+        for nothing in [0, 6] {
+            assert!(matches!(builder.clone().build(nothing), Err(Error::BadModel { .. })));
+        }
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_named_with_the_reason() {
+        let pool = Pool2d { kernel: [2, 2], stride: [1, 1], padding: [0; 4], count_padding: true };
+        let biased = |bias| match dense(2, 3) {
+            Layer::Dense { weights, .. } => Layer::Dense { weights, bias },
+            other => other,
+        };
+        let affine = |scale: Vec<f64>, shift: Vec<f64>| Layer::Affine { scale, shift };
+        let pad = |before: Vec<usize>, value| Layer::Pad { before, after: vec![0; 3], value };
+        let cases = [
+            (vec![2], dense(2, 3), "takes 3 inputs"),
+            (vec![], dense(2, 3), "got a number"),
+            (vec![3], biased(vec![1.0]), "the bias has 1 entries instead of 2"),
+            (vec![3], biased(vec![1.0, f64::INFINITY]), "bias: entry 1 is not a finite number"),
+            (vec![3], Layer::Conv2d(conv([2, 1, 2, 2])), "channels, rows and columns"),
+            (vec![2, 4, 4], Layer::Conv2d(conv([2, 1, 2, 2])), "groups"),
+            (vec![1, 1, 4], Layer::Conv2d(conv([2, 1, 2, 2])), "no window"),
+            (vec![1, 4, 4], Layer::Conv2d(conv([2, 1, 2, 3])), "8 weights"),
+            (vec![1, 4, 4], Layer::Conv2d(Conv2d { stride: [0, 1], ..conv([2, 1, 2, 2]) }), "stride is 0"),
+            (vec![1, 4, 4], Layer::Conv2d(Conv2d { dilation: [1, 0], ..conv([2, 1, 2, 2]) }), "dilation"),
+            (vec![1, 1, 4], Layer::AveragePool(pool.clone()), "no window"),
+            (vec![1, 4, 4], Layer::AveragePool(Pool2d { padding: [0, 0, 2, 0], ..pool }), "less than the kernel"),
+            (vec![4, 4], Layer::GlobalAveragePool, "channels, rows and columns"),
+            (vec![2], affine(vec![1.0], vec![1.0; 2]), "the scale has 1 entries"),
+            (vec![2], affine(vec![1.0; 2], vec![f64::NAN; 2]), "shift: entry 0"),
+            (vec![2, 3], Layer::Reshape(vec![5]), "6 entries"),
+            (vec![2, 3], Layer::Reshape(vec![0, usize::MAX, 2]), "6 entries"),
+            (vec![2, 3], Layer::Transpose(vec![0, 0]), "no permutation"),
+            (vec![1, 1, 1], pad(vec![0; 2], 0.0), "borders"),
+            (vec![1, 1, 1], pad(vec![0; 3], f64::NAN), "not a finite number"),
+            (vec![1, 1, 1], pad(vec![usize::MAX, 0, 0], 0.0), "too many entries"),
+            (vec![1, 1, 1], pad(vec![1 << 30, 0, 0], 0.0), "more than 16777216 entries"),
+            (vec![2], Layer::Concat { axis: 1 }, "no axis 1"),
+            (vec![2], Layer::Add, "1 inputs instead of 2"),
+            (vec![2], Layer::Activation(Activation::Polynomial(vec![])), "0 coefficients"),
+            (vec![2], Layer::Activation(Activation::Polynomial(vec![1.0; 129])), "129 coefficients"),
+            (vec![2], Layer::Activation(Activation::Softmax { axis: 1 }), "no axis 1"),
+        ];
+        for (shape, layer, wanted) in cases {
+            let name = layer.name();
+            match Model::from_layers(shape, vec![layer]) {
+                Err(Error::BadModel { field, reason }) => {
+                    assert!(field == "0" && reason.starts_with(name) && reason.contains(wanted), "{name}: {reason}");
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_model_holds_is_bounded() {
+        let refused = |layers: Vec<Layer>, input: Vec<usize>| match Model::from_layers(input, layers) {
+            Err(Error::BadModel { field, reason }) => (field, reason),
+            other => panic!("{other:?}"),
+        };
+        let square = Layer::Activation(Activation::Square);
+        assert_eq!(refused(vec![], vec![1]).0, "layers");
+        assert_eq!(refused(vec![square.clone(); MAX_NODES + 1], vec![1]).0, MAX_NODES.to_string());
+        for input in [vec![0], vec![1; 9], vec![1 << 25], vec![usize::MAX, 2]] {
+            assert_eq!(refused(vec![square.clone()], input).0, "input");
+        }
+        assert!(refused(vec![square.clone(); 20], vec![1 << 20]).1.contains("entries of values"));
+        let many = Layer::Activation(Activation::Polynomial(vec![1.0; 128]));
+        assert!(refused(vec![many; 3], vec![1 << 20]).1.contains("multiplications"));
+        let mut builder = ModelBuilder::new(vec![1]).unwrap();
+        assert!(matches!(builder.add("later", Layer::Add, vec![0, 1]), Err(Error::BadModel { .. })));
+        assert!(matches!(builder.add("nothing", Layer::Add, vec![]), Err(Error::BadModel { .. })));
+    }
+}

@@ -8,7 +8,7 @@ use crate::device::buffer::View;
 use crate::device::cpu::memory::{Block, Pool};
 use crate::device::program::{Basis, Digit};
 use crate::error::Result;
-use crate::math::{Extension, RingTables, pairs, rows};
+use crate::math::{Extension, Reducer, RingTables, pairs, rows};
 use crate::units::GaloisElement;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(super) struct Conversion {
     extension: Arc<Extension>,
     /// For each target every `D/q_i` and then `-D`, times `2^32`: [`pairs::convert`] divides by that.
     weights: Vec<u32>,
+    /// Where there is one source: its prime, and the smallest word that wraps.
+    single: Option<(u32, u32)>,
 }
 
 impl Conversion {
@@ -30,12 +32,23 @@ impl Conversion {
             hats.iter().copied().chain([m.neg(product)]).map(move |x| m.mul(x, m.reduce(1 << 32)))
         });
         let weights = weights.collect();
-        Self { extension, weights }
+        let single = match from.primes() {
+            [source] => Some((tables.primes()[*source as usize].q(), extension.first_wrapped())),
+            _ => None,
+        };
+        Self { extension, weights, single }
     }
 
-    fn weights(&self, target: usize) -> &[u32] {
+    /// The residues modulo target `target`, the prime `t` of `r`, in `[0, 4t)`, from a group `[y_0, ..., v]`.
+    fn row(&self, r: Reducer, target: usize, out: &mut [u32], group: &[u32]) {
         let rows = self.extension.hat_inverse.len() + 1;
-        &self.weights[target * rows..][..rows]
+        match self.single {
+            // `y` is below half of `q` and a little, and else `y - q + 2t`: no product, and `v` need not be read.
+            Some((q, first_wrapped)) if q / 4 < r.q() => {
+                rows::offset_from(out, &group[..out.len()], first_wrapped, (2 * r.q()).wrapping_sub(q));
+            }
+            _ => pairs::convert(r, out, &self.weights[target * rows..][..rows], group),
+        }
     }
 }
 
@@ -59,7 +72,7 @@ pub(super) fn basis_extend(
     for_rows(dst, grain(dst), |poly, limb, out| {
         let poly = poly % src.polys as usize;
         let r = ring.reducer(to.primes()[limb]);
-        pairs::convert(r, out, conversion.weights(limb), &groups[poly * group..][..group]);
+        conversion.row(r, limb, out, &groups[poly * group..][..group]);
         rows::reduce(r, out);
     })
 }
@@ -119,7 +132,7 @@ impl<'a> Groups<'a> {
         debug_assert!(poly < self.batch && !self.owns(digit, limb));
         let group = &self.words[self.starts[digit] + poly * size..][..size];
         let prime = self.basis.primes()[limb];
-        pairs::convert(self.ring.reducer(prime), out, self.conversions[digit].weights(limb), group);
+        self.conversions[digit].row(self.ring.reducer(prime), limb, out, group);
         self.ring.tables.primes()[prime as usize].forward(out);
     }
 }
@@ -167,7 +180,7 @@ pub(super) fn mod_down(
     let divide = |poly: usize, limb: usize, out: &mut [u32]| {
         let prime = &ring.tables.primes()[kept.primes()[limb] as usize];
         let r = ring.reducer(kept.primes()[limb]);
-        pairs::convert(r, out, conversion.weights(limb), &groups[poly * group..][..group]);
+        conversion.row(r, limb, out, &groups[poly * group..][..group]);
         prime.forward(out);
         let w = conversion.extension.product_inverse[limb];
         let quotient = prime.modulus().shoup(w);
@@ -192,4 +205,45 @@ fn prepare(groups: &mut [u32], extension: &Extension, n: usize, load: impl Fn(us
         ys.par_chunks_exact_mut(n).enumerate().for_each(|(i, y)| load(poly, i, y, extension.hat_inverse[i]));
         rows::wraps(v, ys, extension);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::ntt_primes_below;
+    use crate::units::LogN;
+
+    #[test]
+    fn one_source_gives_what_the_sum_gives() {
+        let log_n = LogN::new(10).unwrap();
+        let n = log_n.degree();
+        let near = |bits: u32| ntt_primes_below(1 << bits, log_n).take(2);
+        let moduli: Vec<u32> = [30, 29, 28, 26, 20].into_iter().flat_map(near).collect();
+        let tables = RingTables::new(log_n, &moduli).unwrap();
+        let all = Basis::new(0..u32::try_from(moduli.len()).unwrap());
+        let mut products = 0;
+        for (source, &q) in (0..).zip(&moduli) {
+            let conversion = Conversion::new(&tables, &Basis::new([source]), &all);
+            let first = conversion.extension.first_wrapped();
+            let mut group = vec![0; 2 * n];
+            let (y, v) = group.split_at_mut(n);
+            let ends = [0, 1, first - 2, first - 1, first, first + 1, q - 2, q - 1];
+            let others = (0..).map(|i: u32| i.wrapping_mul(2_654_435_761) % q);
+            y.iter_mut().zip(ends.into_iter().chain(others)).for_each(|(y, word)| *y = word);
+            rows::wraps(v, y, &conversion.extension);
+            assert!(y.iter().zip(&*v).all(|(y, v)| *v == u32::from(*y >= first)));
+            for (target, prime) in tables.primes().iter().enumerate() {
+                let (r, t) = (prime.reducer(), u64::from(prime.q()));
+                let [mut fast, mut sums] = [vec![0; n], vec![0; n]];
+                conversion.row(r, target, &mut fast, &group);
+                pairs::convert(r, &mut sums, &conversion.weights[2 * target..][..2], &group);
+                assert!(fast.iter().all(|&x| u64::from(x) < 4 * t));
+                products += u32::from(fast == sums && u64::from(q) >= 4 * t);
+                rows::reduce(r, &mut fast);
+                rows::reduce(r, &mut sums);
+                assert_eq!(fast, sums, "{q} to {t}");
+            }
+        }
+        assert_ne!(products, 0, "a much larger source takes the sum");
+    }
 }

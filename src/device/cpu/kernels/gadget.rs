@@ -176,7 +176,7 @@ mod tests {
             let plus = Some(buffer(3, 9).view().limbs(0, 4).unwrap());
             let product = InnerProduct { key, rows: basis.clone(), basis, plus, element };
             let results = [TERMS, 1, 2, 3].map(|group| {
-                let dst = buffer(4, group as u32).view();
+                let dst = buffer(4, 10).view();
                 let source = Source::new(&dst, &source).unwrap();
                 let groups = Groups::new(&ring, &pool, (&source, 2), &digits, &product.basis).unwrap();
                 let mut sums = Sums::new(&ring, &dst, Digits::Made(source, &groups), &product).unwrap();

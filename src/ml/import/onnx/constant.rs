@@ -10,6 +10,8 @@ pub(super) type Outcome<T> = std::result::Result<T, String>;
 
 /// Most axes of a constant.
 pub(super) const MAX_RANK: usize = 16;
+/// Most entries of one constant: two times the weights of the largest model.
+const MAX_ENTRIES: usize = 2 * crate::ml::model::MAX_WEIGHTS;
 
 /// A known tensor, row-major. Integers are numbers like others: shapes and indices are far below 2^53.
 #[derive(Clone, Debug)]
@@ -20,24 +22,37 @@ pub(super) struct Constant {
     pub(super) integer: bool,
 }
 
-/// Constants' entries that may still be made.
+/// Entries that constants may still take which follow from others: a small file must not ask for a large memory.
 #[derive(Debug)]
 pub(super) struct Budget(usize);
 
 impl Budget {
-    /// Twice the weights of the largest model.
+    /// Enough for shapes and small tables.
     pub(super) fn new() -> Self {
-        Self(2 * crate::ml::model::MAX_WEIGHTS)
+        Self(1 << 20)
     }
 
     /// The entries of a shape, taken from the budget.
     pub(super) fn take(&mut self, shape: &[usize]) -> Outcome<usize> {
-        let size = shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis));
-        let size = size.filter(|size| shape.iter().chain([size]).all(|n| *n <= self.0) && shape.len() <= MAX_RANK);
-        let size = size.ok_or_else(|| format!("a constant of shape {shape:?} is too large"))?;
-        self.0 -= size;
+        let size = entries(shape)?;
+        self.0 = self.0.checked_sub(size).ok_or_else(|| format!("a constant of shape {shape:?} is too large"))?;
         Ok(size)
     }
+}
+
+/// Entries of a constant's shape, which must have some measure even where one axis is empty.
+fn entries(shape: &[usize]) -> Outcome<usize> {
+    let size = shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis));
+    let size = size.filter(|size| shape.iter().chain([size]).all(|n| *n <= MAX_ENTRIES) && shape.len() <= MAX_RANK);
+    size.ok_or_else(|| format!("a constant of shape {shape:?} is too large"))
+}
+
+/// `size` numbers of `W` bytes.
+fn words<const W: usize>(bytes: &[u8], size: usize, number: impl Fn([u8; W]) -> f64) -> Outcome<Rc<[f64]>> {
+    if size.checked_mul(W) != Some(bytes.len()) {
+        return Err(format!("{} bytes for {size} entries of {W}", bytes.len()));
+    }
+    Ok(bytes.as_chunks().0.iter().map(|word| number(*word)).collect())
 }
 
 impl Constant {
@@ -52,7 +67,7 @@ impl Constant {
         Self { shape: vec![], entries: Rc::new([number]), integer }
     }
 
-    /// An initializer.
+    /// A tensor of the file. Twice its size may then follow from it, for example its transpose.
     pub(super) fn read(tensor: &proto::Tensor, budget: &mut Budget) -> Outcome<Self> {
         if tensor.data_location != 0 {
             return Err("its data are in another file; save the model with its data inside".into());
@@ -60,18 +75,8 @@ impl Constant {
         let shape =
             tensor.dims.iter().map(|&axis| usize::try_from(axis).map_err(|_| "a negative dimension".to_string()));
         let shape: Vec<usize> = shape.collect::<Outcome<_>>()?;
-        let size = budget.take(&shape)?;
+        let size = entries(&shape)?;
         let raw = !tensor.raw_data.is_empty();
-        let whole = |bytes: &[u8], width: usize| {
-            let fits = size.checked_mul(width) == Some(bytes.len());
-            fits.then_some(()).ok_or_else(|| format!("{} bytes for {size} entries of {width}", bytes.len()))
-        };
-        macro_rules! read {
-            ($bytes:expr, $kind:ty, $widen:expr) => {{
-                whole($bytes, size_of::<$kind>())?;
-                $bytes.as_chunks().0.iter().map(|b| $widen(<$kind>::from_le_bytes(*b))).collect()
-            }};
-        }
         // Narrow types stand one to an `int32` where they are not raw.
         let packed = |bytes: &[u8]| -> Outcome<Vec<i64>> {
             let numbers = varints(bytes).map_err(|error| error.to_string())?;
@@ -80,12 +85,15 @@ impl Constant {
         };
         let bits = |number: i64| u16::try_from(number).map_err(|_| "no 16-bit number".to_string());
         let (entries, integer): (Rc<[f64]>, bool) = match tensor.data_type {
-            1 => (read!(if raw { &tensor.raw_data } else { &tensor.float_data }, f32, f64::from), false),
-            11 => (read!(if raw { &tensor.raw_data } else { &tensor.double_data }, f64, f64::from), false),
-            10 if raw => (read!(&tensor.raw_data, f16, f64::from), false),
-            16 if raw => (read!(&tensor.raw_data, bf16, f64::from), false),
-            6 if raw => (read!(&tensor.raw_data, i32, f64::from), true),
-            7 if raw => (read!(&tensor.raw_data, i64, |x| x as f64), true),
+            1 => (
+                words(if raw { &tensor.raw_data } else { &tensor.float_data }, size, |b| f32::from_le_bytes(b).into())?,
+                false,
+            ),
+            11 => (words(if raw { &tensor.raw_data } else { &tensor.double_data }, size, f64::from_le_bytes)?, false),
+            10 if raw => (words(&tensor.raw_data, size, |b| f16::from_le_bytes(b).to_f64())?, false),
+            16 if raw => (words(&tensor.raw_data, size, |b| bf16::from_le_bytes(b).to_f64())?, false),
+            6 if raw => (words(&tensor.raw_data, size, |b| i32::from_le_bytes(b).into())?, true),
+            7 if raw => (words(&tensor.raw_data, size, |b| i64::from_le_bytes(b) as f64)?, true),
             10 => {
                 let half = |x| Ok(f16::from_bits(bits(x)?).to_f64());
                 (packed(&tensor.int32_data)?.into_iter().map(half).collect::<Outcome<_>>()?, false)
@@ -100,6 +108,7 @@ impl Constant {
                 return Err(format!("data type {other} is none of float16, bfloat16, float, double, int32, int64"));
             }
         };
+        budget.0 = budget.0.saturating_add(2 * size);
         Ok(Self { shape, entries, integer })
     }
 

@@ -38,13 +38,13 @@ pub(super) struct Computed {
 /// A polynomial of a value.
 #[derive(Clone, Debug)]
 pub(super) struct Expression {
-    base: Computed,
+    base: usize,
     coefficients: Vec<f64>,
 }
 
 impl Expression {
     /// The value itself.
-    fn of(base: Computed) -> Self {
+    fn of(base: usize) -> Self {
         Self { base, coefficients: vec![0.0, 1.0] }
     }
 
@@ -70,6 +70,7 @@ impl Expression {
 #[derive(Clone, Debug)]
 pub(super) struct Erf {
     x: Expression,
+    folded: bool,
     a: f64,
     b: f64,
 }
@@ -77,7 +78,7 @@ pub(super) struct Erf {
 impl Erf {
     /// `scale` times this and `shift`.
     pub(super) fn affine(&self, scale: f64, shift: f64) -> Self {
-        Self { x: self.x.clone(), a: scale * self.a, b: scale * self.b + shift }
+        Self { x: self.x.clone(), folded: self.folded, a: scale * self.a, b: scale * self.b + shift }
     }
 }
 
@@ -178,7 +179,7 @@ pub(super) struct Importer {
 
 impl Importer {
     pub(super) fn new(builder: ModelBuilder, opset: i64, dynamic: bool) -> Self {
-        let input = Expression::of(Computed { value: 0, folded: false });
+        let input = Expression::of(0);
         let items = HashMap::new();
         Self { builder, items, opset, dynamic, budget: Budget::new(), expressions: vec![input] }
     }
@@ -242,13 +243,13 @@ impl Importer {
     /// Adds a layer; `folded` tells of its value.
     pub(super) fn push_all(&mut self, op: &Op<'_>, layer: Layer, inputs: Vec<usize>, folded: bool) -> Result<Computed> {
         let made = Computed { value: self.builder.add(op.name, layer, inputs)?, folded };
-        self.expressions.push(Expression::of(made));
+        self.expressions.push(Expression::of(made.value));
         Ok(made)
     }
 
     /// Adds the layer of a polynomial, if one is needed.
-    fn express(&mut self, op: &Op<'_>, expression: Expression) -> Result<Computed> {
-        let base = expression.base;
+    fn express(&mut self, op: &Op<'_>, expression: Expression, folded: bool) -> Result<Computed> {
+        let base = Computed { value: expression.base, folded };
         let size = self.builder.shape(base.value).iter().product();
         let layer = match expression.coefficients[..] {
             [0.0, 1.0] => return Ok(base),
@@ -268,24 +269,22 @@ impl Importer {
 
     /// `scale x + shift` with constants that are broadcast to `x`.
     pub(super) fn affine(&mut self, op: &Op<'_>, x: Computed, scale: &Constant, shift: &Constant) -> Result<Computed> {
-        if let (Some(scale), Some(shift)) = (scale.single(), shift.single()) {
-            return self.express(op, self.expressions[x.value].affine(scale, shift));
-        }
         let shape = self.shape(x);
-        let fill = |constant: &Constant| {
-            let misfit = || op.bad(format!("the constant's shape {:?} does not fit {shape:?}", constant.shape));
-            // Axes of length 1 before all others change nothing.
-            let extra = constant.shape.len().saturating_sub(shape.len());
-            let trimmed = constant.shape.split_at_checked(extra).filter(|(ones, _)| ones.iter().all(|&axis| axis == 1));
-            trimmed.and_then(|(_, from)| broadcast(from, &constant.entries, &shape)).ok_or_else(misfit)
-        };
+        let misfit = |c: &Constant| op.bad(format!("the constant's shape {:?} does not fit {shape:?}", c.shape));
+        if let Some(longer) = [scale, shift].into_iter().find(|c| c.shape.len() > shape.len()) {
+            return Err(misfit(longer));
+        }
+        if let (Some(scale), Some(shift)) = (scale.single(), shift.single()) {
+            return self.express(op, self.expressions[x.value].affine(scale, shift), x.folded);
+        }
+        let fill = |c: &Constant| broadcast(&c.shape, &c.entries, &shape).ok_or_else(|| misfit(c));
         let layer = Layer::Affine { scale: fill(scale)?, shift: fill(shift)? };
         self.push(op, layer, x)
     }
 
     /// `sum_k c_k x^k`.
     pub(super) fn polynomial(&mut self, op: &Op<'_>, x: Computed, coefficients: Vec<f64>) -> Result<Computed> {
-        self.express(op, Expression { base: x, coefficients })
+        self.express(op, Expression { base: x.value, coefficients }, x.folded)
     }
 
     /// The sum, difference or product of two values. Where both are polynomials of one value, so is the result.
@@ -302,7 +301,7 @@ impl Importer {
                 _ => multiply(&p.coefficients, &q.coefficients),
             };
             if merged.len() <= MAX_DEGREE + 1 {
-                return self.express(op, Expression { base: p.base, coefficients: merged });
+                return self.express(op, Expression { base: p.base, coefficients: merged }, a.folded);
             }
         }
         if layer == Layer::Mul {
@@ -322,23 +321,24 @@ impl Importer {
     /// `erf(x)`.
     pub(super) fn erf(&mut self, op: &Op<'_>) -> Result<Erf> {
         let x = self.computed(op, 0)?;
-        Ok(Erf { x: self.expressions[x.value].affine(SQRT_2, 0.0), a: 1.0, b: 0.0 })
+        Ok(Erf { x: self.expressions[x.value].affine(SQRT_2, 0.0), folded: x.folded, a: 1.0, b: 0.0 })
     }
 
     /// `(a erf(x / sqrt 2) + b) y`, which must be a multiple of GELU.
     pub(super) fn gelu(&mut self, op: &Op<'_>, erf: &Erf, y: Computed) -> Result<Computed> {
-        let ratio = self.expressions[y.value].ratio(&erf.x).filter(|_| near(erf.a, erf.b));
+        let whole = near(erf.a, erf.b) && erf.folded == y.folded;
+        let ratio = self.expressions[y.value].ratio(&erf.x).filter(|_| whole);
         let ratio = ratio.ok_or_else(|| self.erf_alone(op))?;
         // The root of two was rounded: where `x` is a value already, that one is meant.
         let (x, ratio) = match erf.x.coefficients[..] {
             _ if near(ratio, 1.0) => (y, 1.0),
-            [0.0, one] if near(one, 1.0) => (erf.x.base, ratio),
-            _ => (self.express(op, erf.x.clone())?, ratio),
+            [0.0, one] if near(one, 1.0) => (Computed { value: erf.x.base, ..y }, ratio),
+            _ => (self.express(op, erf.x.clone(), y.folded)?, ratio),
         };
         let gelu = self.push(op, Layer::Activation(Activation::Gelu), x)?;
         let factor = 2.0 * erf.a * ratio;
         let factor = if near(factor, 1.0) { 1.0 } else { factor };
-        self.express(op, self.expressions[gelu.value].affine(factor, 0.0))
+        self.express(op, self.expressions[gelu.value].affine(factor, 0.0), y.folded)
     }
 }
 

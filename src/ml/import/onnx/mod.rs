@@ -10,6 +10,8 @@ mod graph;
 mod network;
 mod proto;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 use super::{bad, short};
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! The messages of an ONNX file, with the fields that are read; numbers as in `onnx.proto`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ml::import::bad;
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -144,7 +144,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ModelProto> {
     if bytes.len() > MAX_BYTES {
         return Err(bad("file", format!("more than {MAX_BYTES} bytes")));
     }
-    Part::Model.count(bytes, &mut MAX_PARTS.clone())?;
+    let mut left = MAX_PARTS;
+    Part::Model.count(bytes, &mut left)?;
     ModelProto::decode(bytes).map_err(|error| bad("file", error.to_string()))
 }
 
@@ -213,7 +214,7 @@ impl Part {
 }
 
 /// `int64` numbers as protobuf packs them.
-pub(super) fn varints(mut bytes: &[u8]) -> std::result::Result<Vec<i64>, Error> {
+pub(super) fn varints(mut bytes: &[u8]) -> Result<Vec<i64>> {
     let mut numbers = Vec::new();
     while !bytes.is_empty() {
         let number = decode_varint(&mut bytes).map_err(|error| bad("file", error.to_string()))?;
