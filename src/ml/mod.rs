@@ -2,9 +2,10 @@
 //!
 //! # Concepts
 //! A [`Model`] is a graph of [`Layer`]s with known weights, made by hand or read from a file of safetensors or ONNX;
-//! [`Model::predict_clear`] is its definition. [`ModelCircuit`] lowers it to encrypted steps: every stretch of linear layers is one sparse map and one level, activations become polynomials.
-//! It names no scheme and no device: [`ModelCircuit::prepare`] encodes the weights for any [`crate::circuit::Evaluator`],
-//! [`CompiledModel::run`] applies them, [`ModelCircuit::plan`] tells the levels and rotation keys before any key exists.
+//! [`Model::predict_clear`] is its definition. [`ModelCircuit`] lowers it to encrypted steps: every stretch of linear layers is
+//! one sparse map and one level, activations become polynomials. It names no scheme and no device: [`ModelCircuit::prepare`]
+//! encodes the weights for any [`crate::circuit::Evaluator`], [`CompiledModel::run`] applies them, [`ModelCircuit::plan`] tells
+//! the levels and rotation keys before any key exists.
 //! [`Deployment`] finds parameters, and splits the work between a [`Client`] and a [`Server`].
 //!
 //! # Memory layout
