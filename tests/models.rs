@@ -91,6 +91,21 @@ fn patterns_of_exporters_become_one_layer() {
     assert_eq!(layers("sklearn_logistic_multinomial"), "dense softmax");
 }
 
+#[test]
+fn weights_of_the_examples_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/models");
+    let mut count = 0;
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let model =
+                Model::from_safetensors(&std::fs::read(&path).unwrap()).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+            assert_eq!((model.inputs(), model.outputs()), (784, 10), "{path:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
+
 /// A model that was read can be run.
 fn check(bytes: &[u8]) {
     match Model::from_onnx(bytes) {
