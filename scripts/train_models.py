@@ -126,7 +126,7 @@ def network(name, projection):
 
 # epochs, batch, rate, weight decay, strength of the augmentation
 SETTINGS = {
-    "logistic": (30, 100, 0.005, 0.5, 0.25),
+    "logistic": (30, 100, 0.005, 0.01, 0.3),
     "mlp": (35, 100, 0.005, 0.02, 0.7),
     "cryptonets": (35, 100, 0.005, 0.02, 0.7),
     "lenet": (30, 100, 0.005, 0.02, 0.8),
