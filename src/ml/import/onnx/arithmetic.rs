@@ -93,7 +93,7 @@ impl Importer {
 
     /// Neg and Sqrt.
     pub(super) fn unary(&mut self, op: &Op<'_>) -> Result<Item> {
-        match (op.kind(), self.input(op, 0)?) {
+        match (op.operator(), self.input(op, 0)?) {
             ("Neg", Some(Item::Constant(c))) => Ok(Item::Constant(self.fold(op, |budget| c.map(budget, |c| -c))?)),
             ("Sqrt", Some(Item::Constant(c))) => Ok(Item::Constant(self.fold(op, |budget| c.map(budget, f64::sqrt))?)),
             ("Neg", _) => {

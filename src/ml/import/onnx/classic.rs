@@ -12,7 +12,7 @@ const MAX_CLASSES: usize = 256;
 impl Importer {
     /// A node of `ai.onnx.ml`; none where it is not supported.
     pub(super) fn classic(&mut self, op: &Op<'_>) -> Result<Option<Vec<Item>>> {
-        Ok(Some(match op.kind() {
+        Ok(Some(match op.operator() {
             "Scaler" => vec![Item::Computed(self.scaler(op)?)],
             "LinearRegressor" => vec![Item::Computed(self.linear_regressor(op)?)],
             "LinearClassifier" => vec![Item::Client, Item::Computed(self.linear_classifier(op)?)],

@@ -95,7 +95,7 @@ impl<'a> Op<'a> {
         Self { node, name: if node.name.is_empty() { output } else { &node.name } }
     }
 
-    pub(super) fn kind(&self) -> &'a str {
+    pub(super) fn operator(&self) -> &'a str {
         &self.node.op_type
     }
 

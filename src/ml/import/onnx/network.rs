@@ -10,7 +10,7 @@ use crate::ml::{Activation, Conv2d, Layer, Pool2d};
 impl Importer {
     /// A node of the main operator set; none where it is not supported.
     pub(super) fn network(&mut self, op: &Op<'_>) -> Result<Option<Vec<Item>>> {
-        let item = match op.kind() {
+        let item = match op.operator() {
             "Add" => self.two(op, Pair::Add)?,
             "Sub" => self.two(op, Pair::Sub)?,
             "Mul" => self.two(op, Pair::Mul)?,

@@ -87,7 +87,7 @@ impl Importer {
             Some(Item::Constant(constant)) => constant.shape.clone(),
             _ => self.shape(self.computed(op, 0)?),
         };
-        let adds = op.kind() == "Unsqueeze";
+        let adds = op.operator() == "Unsqueeze";
         let rank = if adds { shape.len().saturating_add(axes.len()) } else { shape.len() };
         if rank > MAX_RANK {
             return Err(op.bad(format!("more than {MAX_RANK} axes")));
