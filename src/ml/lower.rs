@@ -89,12 +89,6 @@ impl Operation {
         }
     }
 
-    /// Whether its value is not exactly the model's.
-    #[cfg(test)]
-    pub(super) fn is_approximate(&self) -> bool {
-        matches!(self, Self::Function(..))
-    }
-
     /// Levels between its lowest operand and its value.
     pub(super) fn depth(&self) -> u32 {
         match self {
