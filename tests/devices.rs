@@ -95,17 +95,21 @@ fn large_buffers_travel_both_ways_and_threads_wait_side_by_side() {
     for device in devices() {
         let before = device.statistics();
         let make = |seed: u32| (0u32..).take(shape.words()).map(|i| i.wrapping_mul(seed)).collect::<Vec<_>>();
-        std::thread::scope(|scope| {
-            for seed in [3, 5, 7] {
+        // All buffers live until the last thread is done, however the threads take turns.
+        let buffers: Vec<_> = std::thread::scope(|scope| {
+            let threads = [3, 5, 7].map(|seed| {
                 let (device, words) = (device.clone(), make(seed));
                 scope.spawn(move || {
                     let buffer = device.upload(shape, &words).unwrap();
                     for _ in 0..2 {
                         assert!(device.download(&buffer).unwrap() == words, "{seed}");
                     }
-                });
-            }
+                    buffer
+                })
+            });
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
+        assert_eq!(buffers.len(), 3);
         let after = device.statistics();
         assert!(after.uploaded_bytes - before.uploaded_bytes >= 3 * shape.bytes());
         assert!(after.downloaded_bytes - before.downloaded_bytes >= 6 * shape.bytes());
