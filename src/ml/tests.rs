@@ -285,7 +285,7 @@ fn imported_models_become_circuits() {
             assert_close(
                 &circuit.predict_clear(&samples).unwrap(),
                 &want,
-                largest * if approximate { 0.3 } else { 1e-6 },
+                largest * if approximate { 0.03 } else { 1e-6 },
             );
             lowered += 1;
         }
