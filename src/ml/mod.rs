@@ -1,4 +1,4 @@
-//! Inference on encrypted data: a trained [`Model`] as a circuit.
+//! Inference on encrypted data: a trained [`Model`] as a circuit. Training on encrypted data: [`train`].
 //!
 //! # Concepts
 //! A [`Model`] is a list of [`Layer`]s with known weights. It names no scheme and no device: [`Model::prepare`] encodes the
@@ -10,7 +10,7 @@
 //! for throughput. [`pack_inputs`] and [`unpack_outputs`] translate.
 //!
 //! # Non-goals
-//! Encrypted weights, training, and activations that are not polynomials.
+//! Encrypted weights in inference, and activations that are not polynomials.
 
 mod compile;
 mod deploy;
@@ -18,6 +18,7 @@ mod file;
 mod layer;
 mod model;
 mod packing;
+pub mod train;
 
 pub use compile::CompiledModel;
 pub use deploy::{Client, Deployment, Server};
