@@ -65,7 +65,10 @@ fn steps_in_the_clear_reading_are_nesterov_s_descent_with_a_softmax() {
             let after = training.step(&clear, &refresh, &state, &batch).unwrap();
             assert_eq!(after.refreshed, step > 0);
             state = after.state;
-            reference.step(&data.0, &data.1).unwrap();
+            let squares = reference.step(&data.0, &data.1).unwrap();
+            let total = training.total(&clear, &after.squares).unwrap();
+            let loss = training.unpack_loss(&total.vectors()[0], data.0.len(), 1).unwrap();
+            assert!((loss - squares / data.0.len() as f64).abs() < 1e-9, "{loss} {squares}");
             let logits = training.logits(&clear, &state, &batch.samples).unwrap();
             let logits = training.unpack_logits(&logits.vectors()[0], data.0.len()).unwrap();
             let expected = reference.logits(&data.0);
@@ -148,10 +151,16 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
             Checkpoint { epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
         }
         let batch = clear_batch(&training, &clear, &data[step % 2], top);
-        expected = training.step(&clear, &planned, &expected, &batch).unwrap().state;
+        let clear_after = training.step(&clear, &planned, &expected, &batch).unwrap();
+        expected = clear_after.state;
         let after = training.step(&evaluator, &refresher, &state, &encrypted[step % 2]).unwrap();
         assert_eq!(after.refreshed, step > 0);
         state = after.state;
+        let host = training.total(&evaluator, &after.squares).unwrap().to_host().unwrap();
+        let loss = training.unpack_loss(&decryptor.decrypt(&host).unwrap()[0], data[step % 2].0.len(), 1).unwrap();
+        let total = training.total(&clear, &clear_after.squares).unwrap();
+        let want = training.unpack_loss(&total.vectors()[0], data[step % 2].0.len(), 1).unwrap();
+        assert!((loss - want).abs() < 1e-4 && want > 0.05, "{loss} {want}");
     }
     let host = state.to_host().unwrap();
     let got = training.unpack_weights(&decryptor.decrypt(&host).unwrap()[0]).unwrap();
@@ -217,6 +226,8 @@ fn what_cannot_be_trained_is_an_error() {
     assert!(matches!(training.pack_labels(&[0, 2]), Err(Error::BadValue { index: 1, .. })));
     assert!(matches!(training.unpack_logits(&[Complex64::ZERO; 4], 8), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(training.unpack_logits(&training.start(), 9), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(training.unpack_loss(&[], 8, 1), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(training.unpack_loss(&training.start(), 0, 1), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(training.unpack_weights(&[]), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(Score::new(&[], &[]), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(Score::new(&[vec![0.0]], &[1]), Err(Error::BadValue { index: 0, .. })));

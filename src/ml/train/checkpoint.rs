@@ -1,8 +1,8 @@
 //! Training that goes on another day, or elsewhere.
 //!
 //! # Layout
-//! Little-endian. 4 bytes `RNGT`, `u32`: version 1, epochs done, mini-batches done in the next one, number of histories; then ciphertexts as
-//! [`HostCiphertext::write_to`] writes them: the state, the logits after each epoch. All bytes from outside are hostile.
+//! Little-endian. 4 bytes `RNGT`, `u32`: version 1, epochs done, mini-batches done in the next one, length of the history; then ciphertexts as
+//! [`HostCiphertext::write_to`] writes them: the state, the history. All bytes from outside are hostile.
 
 use crate::ckks::{HostCiphertext, Parameters};
 use crate::error::{Error, Result};
@@ -21,12 +21,12 @@ pub struct Checkpoint {
     pub batch: u32,
     /// Weights and momentum.
     pub state: HostCiphertext,
-    /// Logits of the held-out samples, an epoch each.
+    /// What was kept for the owner so far, in an order that is the caller's: losses, logits of held-out samples.
     pub history: Vec<HostCiphertext>,
 }
 
 impl Checkpoint {
-    /// Most histories that are read.
+    /// The longest history that is read.
     pub const MAX_HISTORY: u32 = 1 << 16;
 
     /// Writes everything.

@@ -47,7 +47,7 @@ pub struct LogisticSettings {
 /// [`Self::depth`] levels a step, whatever the sizes: a product with the samples, the polynomial, a product with the samples again, a mask.
 /// # Cost
 /// For `H` vectors a mini-batch, `F` features and `S` samples a vector: `2 (H - 1) + log2(F / H) + 2 log2(S)` rotations, `H + 1` relinearizations
-/// beside the polynomial's, one conjugation.
+/// beside the polynomial's, one square for the loss, one conjugation.
 /// # Source
 /// Encrypted Nesterov descent: Kim, Song, Kim, Lee, Cheon, ePrint 2018/462. Deviations: mini-batches, several classes, one vector of weights for
 /// all samples.
@@ -74,6 +74,8 @@ pub struct MiniBatch<V> {
 pub struct Step<V> {
     /// The new state.
     pub state: V,
+    /// The squared error of every probability before the step, for [`LogisticRegression::total`].
+    pub squares: V,
     /// Whether the old one was refreshed first.
     pub refreshed: bool,
 }
@@ -133,7 +135,7 @@ impl LogisticRegression {
         3 + self.probability.depth()
     }
 
-    /// The keys of steps and logits and of the refreshes between them.
+    /// The keys of steps, losses and logits and of the refreshes between them.
     ///
     /// # Errors
     /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes.
@@ -142,6 +144,7 @@ impl LogisticRegression {
         let input = || plan.input(1);
         let batch = MiniBatch { samples: vec![input(); self.vectors()], labels: input() };
         let after = self.step(&plan, &PlannedRefresh::from(circuit), &input(), &batch)?;
+        self.total(&plan, &after.squares)?;
         self.logits(&plan, &after.state, &batch.samples)?;
         let top = circuit.parameters().max_level();
         Ok(KeyRequest::from_plan(&plan.report(), top).merge(&circuit.keys()?))
@@ -195,6 +198,23 @@ impl LogisticRegression {
         let factor = self.settings.logit_bound / (1.0 + self.settings.momentum);
         let logit = |sample, class| Ok(self.layout.logit(logits, sample, class)?.re * factor);
         (0..count).map(|sample| (0..self.settings.classes).map(|class| logit(sample, class)).collect()).collect()
+    }
+
+    /// The mean squared error (the sum over classes, the mean over samples: Brier's score) of `samples` samples from the decrypted total over
+    /// `batches` mini-batches.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for an empty vector or no samples.
+    pub fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
+        let (Some(total), true) = (total.first(), samples > 0) else {
+            let (expected, got) = ("a vector, and at least one sample".into(), format!("{samples} samples"));
+            return Err(Error::ShapeMismatch { op: "unpack_loss", expected, got });
+        };
+        // A logit of zero stands where there is no sample or no class.
+        let copies = self.layout.copies() as f64;
+        let real = copies * (samples as f64) * self.settings.classes as f64;
+        let empty = (batches as f64) * self.period() as f64 - real;
+        Ok((total.re - empty * self.probability.at(0.0).powi(2)) / (copies * samples as f64))
     }
 
     // --- the circuit ------------------------------------------------------------------------
@@ -259,6 +279,7 @@ impl LogisticRegression {
         let logits = self.forward(eval, &twice_ahead, &batch.samples)?;
         let probability = self.probability.evaluate(eval, &logits)?;
         let error = eval.sub(&eval.drop_to(&batch.labels, eval.level(&probability))?, &probability)?;
+        let squares = eval.square(&error)?;
         let gradient = self.backward(eval, &error, &batch.samples)?;
 
         // The mask takes the sum over samples from where it is valid, and carries every factor; then all samples get it.
@@ -275,7 +296,18 @@ impl LogisticRegression {
         let minus_twice_weights = eval.mul_i(&eval.sub(&state, &conjugate)?)?;
         let terms = [(&both, more / 2.0), (&minus_twice_weights, s.momentum / more / 2.0)];
         let kept = eval.dot_scalars(&terms, eval.level(&update))?;
-        Ok(Step { state: eval.add(&kept, &update)?, refreshed })
+        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshed })
+    }
+
+    /// The sum of all slots, in every slot, for [`Self::unpack_loss`]: of the squares of one step, or of the sum of several.
+    ///
+    /// # Cost
+    /// The logarithm of [`Self::period`] in rotations.
+    /// # Errors
+    /// Keys as [`Self::keys`] lists them.
+    pub fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
+        let sum = eval.drop_to(squares, eval.level(squares))?;
+        self.layout.all_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
     }
 
     /// The logits of samples under the weights of a state, for [`Self::unpack_logits`].

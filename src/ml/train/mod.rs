@@ -3,8 +3,8 @@
 //! # Concepts
 //! The owner of the data packs and encrypts samples and labels ([`LogisticRegression::pack_samples`]) and a start of zero. The server takes
 //! [`LogisticRegression::step`]s, one a mini-batch, over and over; where levels run out it refreshes the one vector that holds weights and momentum
-//! ([`Refresh`]). It never sees a sample, a label, a weight or a loss, and asks nobody anything. In the end the owner decrypts weights, and the logits of
-//! held-out samples that were computed after each epoch.
+//! ([`Refresh`]). It never sees a sample, a label, a weight or a loss, and asks nobody anything. In the end the owner decrypts weights, the
+//! loss of each epoch and the logits of held-out samples that were computed after it.
 //!
 //! A step is written over [`crate::circuit::Evaluator`]: in the clear it gives the expected values, in a plan the keys. [`ClearTraining`] is
 //! the yardstick beside it: the same descent with the softmax itself.

@@ -100,6 +100,16 @@ impl Layout {
         doublings(1, self.samples)
     }
 
+    /// Rotations that add up all slots of a period, each of its operand so far.
+    pub(super) fn all_folds(&self) -> impl Iterator<Item = i32> {
+        doublings(1, self.period())
+    }
+
+    /// Positions in a period that hold the logit of one sample and class.
+    pub(super) fn copies(&self) -> usize {
+        self.features / self.groups
+    }
+
     /// One vector from a formula of feature, class and sample positions.
     fn vector(&self, entry: impl Fn(usize, usize, usize) -> Complex64) -> Vec<Complex64> {
         let at = |i: usize| {

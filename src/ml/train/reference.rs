@@ -65,21 +65,23 @@ impl ClearTraining {
         samples.iter().map(|x| products(&self.weights, x)).collect()
     }
 
-    /// One step of Nesterov's descent, as [`super::LogisticRegression::step`].
+    /// One step of Nesterov's descent, as [`super::LogisticRegression::step`]. Returns the sum of the squared errors of all probabilities before it.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for other numbers of samples and labels, or of features.
-    pub fn step(&mut self, samples: &[Vec<f64>], labels: &[usize]) -> Result<()> {
+    pub fn step(&mut self, samples: &[Vec<f64>], labels: &[usize]) -> Result<f64> {
         let s = self.settings;
         if samples.len() != labels.len() || samples.iter().any(|x| x.len() != s.features) {
             let expected = format!("as many labels as samples, of {} features", s.features);
             return Err(Error::ShapeMismatch { op: "ClearTraining::step", expected, got: "others".into() });
         }
         let mut gradient = vec![vec![0.0; s.features + 1]; s.classes];
+        let mut squares = 0.0;
         for (x, &label) in samples.iter().zip(labels) {
             let probabilities = softmax(&products(&self.ahead, x));
             for (k, (p, gradient)) in probabilities.iter().zip(&mut gradient).enumerate() {
                 let error = f64::from(u8::from(k == label)) - p;
+                squares += error * error;
                 gradient.iter_mut().zip(x.iter().chain([&1.0])).for_each(|(g, x)| *g += error * x);
             }
         }
@@ -90,7 +92,7 @@ impl ClearTraining {
             *ahead = next + s.momentum * (next - *w);
             *w = next;
         }
-        Ok(())
+        Ok(squares)
     }
 }
 
