@@ -1,4 +1,4 @@
-//! Inference on encrypted data: a trained [`Model`] as a circuit.
+//! Inference on encrypted data: a trained [`Model`] as a circuit. Training on encrypted data: [`train`].
 //!
 //! # Concepts
 //! A [`Model`] is a graph of [`Layer`]s with known weights, made by hand or read from a file of safetensors or ONNX;
@@ -13,7 +13,7 @@
 //! for throughput. A [`Packer`] translates.
 //!
 //! # Non-goals
-//! Encrypted weights and training.
+//! Encrypted weights in inference.
 
 mod affine;
 mod compile;
@@ -26,6 +26,7 @@ mod model;
 mod packing;
 #[cfg(test)]
 mod tests;
+pub mod train;
 
 pub use compile::{CompiledModel, ModelCircuit, Progress};
 pub use deploy::{Client, Deployment, Server, Settings};

@@ -1,0 +1,432 @@
+//! What the training examples share: the owner's and the server's side, the same training in the clear, reports.
+
+use crate::plots;
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use num_complex::Complex64;
+use ringlight::circuit::Matrix;
+use ringlight::ckks::{
+    BootstrapSecret, Bootstrapper, Bootstrapping, Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext,
+    KeyGenerator, Parameters, PreparedBootstrapper,
+};
+use ringlight::math::Seed;
+use ringlight::ml::train::{Checkpoint, ClearTraining, LogisticRegression, LogisticSettings, MiniBatch, Score};
+use ringlight::rlwe::wire::Limits;
+use ringlight::units::Level;
+use ringlight::{Device, Error};
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Where the server computes.
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// Passes over the training samples.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    epochs: Option<u32>,
+    /// Makes keys, encryption and the order of samples reproducible, for experiments only: whoever knows the seed reads the data.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Ends with one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+    /// Keeps where training stands in this file, after every mini-batch. The owner's keys come from the seed again.
+    #[arg(long, requires = "seed")]
+    checkpoint: Option<PathBuf>,
+    /// Goes on from a checkpoint that was made with the same seed.
+    #[arg(long, requires = "seed")]
+    resume: Option<PathBuf>,
+    /// Draws loss and accuracy against epoch and the time of every mini-batch, as SVG files in this folder.
+    #[arg(long)]
+    plots: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceChoice {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+impl Options {
+    /// The seed of the order of samples.
+    pub(crate) fn order(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+}
+
+/// Samples and their classes.
+pub(crate) type Samples = (Vec<Vec<f64>>, Vec<usize>);
+
+/// What is to be learnt, and what counts as success.
+pub(crate) struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) settings: LogisticSettings,
+    pub(crate) epochs: u32,
+    pub(crate) train: Samples,
+    pub(crate) held_out: Samples,
+    pub(crate) least_accuracy: f64,
+}
+
+/// The result that fails an example.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Library(Error),
+    Io(std::io::Error),
+    Other(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Library(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// The exit code of an example, its failure printed.
+pub(crate) fn exit(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `N = 2^15`, 8 levels at scale `2^28`, one limb each, of which 6 are left between two refreshes: one step. Gradients need no more than
+/// the 14 bits that a refresh leaves, and one-limb levels are the cheapest.
+fn parameters() -> Result<Parameters, Error> {
+    let refresh = Bootstrapping {
+        slots_to_coefficients: 2,
+        coefficients_to_slots: 2,
+        transform_bits: 48,
+        scale_bits: 48,
+        ratio_bits: 12,
+        range: 16,
+        degree: 56,
+        doublings: 2,
+        arcsine: 1,
+        secret: BootstrapSecret::Encapsulated { weight: 32, special: 2 },
+    };
+    Parameters::builder().log_n(15).levels(8).scale_bits(28).bootstrapping(refresh).build()
+}
+
+/// The owner's keys.
+struct Owner {
+    encryptor: Encryptor,
+    decryptor: Decryptor,
+}
+
+impl Owner {
+    fn encrypt(&self, vector: Vec<Complex64>, level: Level) -> Result<HostCiphertext, Error> {
+        self.encryptor.encrypt_complex(&[vector], level)
+    }
+
+    fn decrypt(&self, ciphertext: &HostCiphertext) -> Result<Vec<Complex64>, Error> {
+        Ok(self.decryptor.decrypt(ciphertext)?.swap_remove(0))
+    }
+}
+
+/// The server: evaluation keys, a refresh, and what the owner sent.
+struct Server {
+    evaluator: Evaluator,
+    refresher: PreparedBootstrapper,
+    batches: Vec<MiniBatch<Ciphertext>>,
+    held_out: Vec<Vec<Ciphertext>>,
+}
+
+/// What epochs were like, and how long mini-batches took.
+pub(crate) struct Record {
+    /// Mean squared error of the probabilities, over the training samples as they came.
+    pub(crate) losses: Vec<f64>,
+    /// On held-out samples, after each epoch.
+    pub(crate) scores: Vec<Score>,
+    /// One for each mini-batch of this run.
+    pub(crate) seconds: Vec<f64>,
+}
+
+impl Record {
+    fn seconds_a_batch(&self) -> f64 {
+        self.seconds.iter().sum::<f64>() / self.seconds.len().max(1) as f64
+    }
+}
+
+/// Trains encrypted and in the clear, reports, and fails if the encrypted model has not learnt as well.
+pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
+    let epochs = options.epochs.unwrap_or(task.epochs);
+    let device = match options.device {
+        DeviceChoice::Auto => Device::auto(),
+        DeviceChoice::Cpu => Device::cpu(),
+        DeviceChoice::Gpu => Device::gpu()?,
+    };
+    let parameters = parameters()?;
+    let training = LogisticRegression::new(task.settings, parameters.slots())?;
+    let circuit = Bootstrapper::with_slots(&parameters, training.period())?;
+    let batches: Vec<Samples> = mini_batches(&task.train, task.settings.batch);
+    println!("device      {:?}: {}", device.kind(), device.name());
+    println!("parameters  {parameters}");
+    println!("refresh     {circuit}");
+    println!(
+        "training    {} samples in {} mini-batches of {} vectors with period {}, {} levels a step",
+        task.train.0.len(),
+        batches.len(),
+        training.vectors(),
+        training.period(),
+        training.depth(),
+    );
+
+    // --- the owner makes keys and encrypts everything ------------------------------------------
+    let start = Instant::now();
+    let mut generator = match options.seed {
+        Some(seed) => KeyGenerator::from_seed(&parameters, &Seed::from_bytes(seed_bytes(seed, 0))),
+        None => KeyGenerator::new(&parameters)?,
+    };
+    let keys = generator.evaluation_keys(&training.keys(&circuit)?)?;
+    let owner = Owner { encryptor: generator.encryptor(), decryptor: generator.decryptor() };
+    stage("owner: keys", start.elapsed());
+    println!("            {:.0} MiB of evaluation keys", keys.bytes() as f64 / f64::from(1 << 20));
+    let start = Instant::now();
+    let evaluator = Evaluator::new(&parameters, &device, &keys)?;
+    let refresher = circuit.prepare(&evaluator)?;
+    stage("server: set-up", start.elapsed());
+    let start = Instant::now();
+    let server = send(&owner, evaluator, refresher, &training, &batches, &task.held_out.0)?;
+    stage("owner: encrypt", start.elapsed());
+
+    // --- the server trains; nothing is decrypted -----------------------------------------------
+    let begin = match &options.resume {
+        Some(file) => {
+            let limits = Limits::bytes(1 << 28);
+            Checkpoint::read_from(BufReader::new(File::open(file)?), &parameters, &limits)?
+        }
+        None => {
+            let state = owner.encrypt(training.start(), parameters.max_level())?;
+            Checkpoint { epoch: 0, batch: 0, state, history: vec![] }
+        }
+    };
+    let (end, seconds, bootstraps) = server.train(&training, begin, epochs, options.checkpoint.as_deref())?;
+    stage("server: train", Duration::from_secs_f64(seconds.iter().sum()));
+
+    // --- the owner reads the model and how it came about ---------------------------------------
+    let labels = &task.held_out.1;
+    let mut encrypted = Record { losses: vec![], scores: vec![], seconds };
+    for epoch in end.history.chunks(1 + server.held_out.len()) {
+        let total = owner.decrypt(&epoch[0])?;
+        encrypted.losses.push(training.unpack_loss(&total, task.train.0.len(), batches.len())?);
+        let mut logits = vec![];
+        for (ciphertext, labels) in epoch[1..].iter().zip(labels.chunks(training.capacity())) {
+            logits.extend(training.unpack_logits(&owner.decrypt(ciphertext)?, labels.len())?);
+        }
+        encrypted.scores.push(Score::new(&logits, labels)?);
+    }
+    let weights = training.unpack_weights(&owner.decrypt(&end.state)?)?;
+
+    // --- the same training in the clear, with the softmax itself -------------------------------
+    let (clear, clear_weights) = train_in_the_clear(task, &batches, epochs)?;
+
+    println!("            training loss        held-out loss        held-out accuracy");
+    println!("epoch       encrypted  clear     encrypted  clear     encrypted  clear");
+    for (epoch, (e, c)) in encrypted.scores.iter().zip(&clear.scores).enumerate() {
+        let (loss, loss_clear) = (encrypted.losses[epoch], clear.losses[epoch]);
+        print!("{:>5}       {loss:.4}     {loss_clear:.4}", epoch + 1);
+        println!("    {:.4}     {:.4}    {:.4}     {:.4}", e.loss, c.loss, e.accuracy, c.accuracy);
+    }
+    let apart = weights.entries().iter().zip(clear_weights.entries()).map(|(a, b)| (a - b).abs());
+    println!("weights     at most {:.3} from those of the softmax itself", apart.fold(0.0, f64::max));
+    println!(
+        "time        {:.2} s a mini-batch encrypted, {:.3} ms in the clear; {bootstraps} refreshes",
+        encrypted.seconds_a_batch(),
+        1e3 * clear.seconds_a_batch(),
+    );
+    let digest = end.state.digest();
+    println!("digest      {digest}");
+    if let Some(folder) = &options.plots {
+        plots::draw(folder, task.name, &encrypted, &clear).map_err(Failure::Other)?;
+        println!("plots       in {}", folder.display());
+    }
+    let (Some(last), Some(last_clear)) = (encrypted.scores.last(), clear.scores.last()) else {
+        return Err(Failure::Other("nothing was trained".into()));
+    };
+    if options.json {
+        let column = |record: &Record, f: fn(&Score) -> f64| record.scores.iter().map(f).collect::<Vec<_>>();
+        let report = serde_json::json!({
+            "task": task.name,
+            "device": format!("{:?}", device.kind()),
+            "adapter": device.name(),
+            "epochs": epochs,
+            "samples": task.train.0.len(),
+            "held_out": labels.len(),
+            "accuracy_clear": last_clear.accuracy,
+            "accuracy_encrypted": last.accuracy,
+            "loss_clear_by_epoch": clear.losses,
+            "loss_encrypted_by_epoch": encrypted.losses,
+            "held_out_loss_clear_by_epoch": column(&clear, |s| s.loss),
+            "held_out_loss_encrypted_by_epoch": column(&encrypted, |s| s.loss),
+            "accuracy_clear_by_epoch": column(&clear, |s| s.accuracy),
+            "accuracy_encrypted_by_epoch": column(&encrypted, |s| s.accuracy),
+            "seconds": encrypted.seconds.iter().sum::<f64>(),
+            "seconds_a_batch": encrypted.seconds_a_batch(),
+            "seconds_a_batch_clear": clear.seconds_a_batch(),
+            "ms_per_sample": 1e3 * encrypted.seconds_a_batch() / task.settings.batch as f64,
+            "bootstraps": bootstraps,
+            "log_n": parameters.log_n().get(),
+            "log_qp": parameters.log_qp(),
+            "security_bits": parameters.security().map_or(0, |s| s.bits()),
+            "ciphertext_digest": digest,
+        });
+        println!("{report}");
+    }
+    // Fewer epochs than the task's are for trying out.
+    if epochs >= task.epochs && (last.accuracy < task.least_accuracy || last.accuracy < last_clear.accuracy - 0.03) {
+        let (got, least, clear) = (last.accuracy, task.least_accuracy, last_clear.accuracy);
+        return Err(Failure::Other(format!("accuracy {got:.3}; at least {least} and {clear:.3} - 0.03 was wanted")));
+    }
+    Ok(())
+}
+
+/// Everything that the owner encrypts, on the server.
+fn send(
+    owner: &Owner,
+    evaluator: Evaluator,
+    refresher: PreparedBootstrapper,
+    training: &LogisticRegression,
+    batches: &[Samples],
+    held_out: &[Vec<f64>],
+) -> Result<Server, Error> {
+    let load = |vector: Vec<Complex64>, level: Level| evaluator.load(&owner.encrypt(vector, level)?);
+    let load_all = |samples: &[Vec<f64>], level: Level| {
+        training.pack_samples(samples)?.into_iter().map(|vector| load(vector, level)).collect::<Result<Vec<_>, _>>()
+    };
+    // Held-out samples meet weights that are never below the level of a refresh.
+    let (top, low) = (evaluator.parameters().max_level(), refresher.circuit().input_level());
+    let batch = |(x, y): &Samples| {
+        Ok::<_, Error>(MiniBatch { samples: load_all(x, top)?, labels: load(training.pack_labels(y)?, top)? })
+    };
+    let batches = batches.iter().map(batch).collect::<Result<_, _>>()?;
+    let held_out = held_out.chunks(training.capacity()).map(|x| load_all(x, low)).collect::<Result<_, _>>()?;
+    Ok(Server { evaluator, refresher, batches, held_out })
+}
+
+impl Server {
+    /// Goes on until so many epochs are done. An epoch leaves its loss and the logits of held-out samples; a checkpoint within one its
+    /// squares so far. Also returns the time of each mini-batch, and the number of refreshes.
+    fn train(
+        &self,
+        training: &LogisticRegression,
+        mut at: Checkpoint,
+        epochs: u32,
+        file: Option<&Path>,
+    ) -> Result<(Checkpoint, Vec<f64>, u32), Failure> {
+        let kept = at.epoch as usize * (1 + self.held_out.len()) + usize::from(at.batch > 0);
+        if at.history.len() != kept || at.batch as usize >= self.batches.len() {
+            return Err(Failure::Other("the checkpoint belongs to another training".into()));
+        }
+        let eval = &self.evaluator;
+        let mut state = eval.load(&at.state)?;
+        let mut squares = if at.batch > 0 { at.history.pop().map(|sum| eval.load(&sum)).transpose()? } else { None };
+        let (mut refreshes, mut seconds) = (0, vec![]);
+        let bar = ProgressBar::new(u64::from(epochs) * self.batches.len() as u64).with_style(
+            ProgressStyle::with_template("{bar:30} {pos}/{len} mini-batches, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.set_position(u64::from(at.epoch) * self.batches.len() as u64 + u64::from(at.batch));
+        while at.epoch < epochs {
+            let start = Instant::now();
+            let step = training.step(eval, &self.refresher, &state, &self.batches[at.batch as usize])?;
+            let sum = match squares.take() {
+                Some(sum) => eval.add(&sum, &step.squares)?,
+                None => step.squares,
+            };
+            (at.state, state) = (step.state.to_host()?, step.state);
+            refreshes += u32::from(step.refreshed);
+            seconds.push(start.elapsed().as_secs_f64());
+            at.batch += 1;
+            if at.batch as usize == self.batches.len() {
+                at.history.push(training.total(eval, &sum)?.to_host()?);
+                let weights = eval.drop_to(&state, self.refresher.circuit().input_level())?;
+                for samples in &self.held_out {
+                    at.history.push(training.logits(eval, &weights, samples)?.to_host()?);
+                }
+                (at.epoch, at.batch) = (at.epoch + 1, 0);
+            } else {
+                squares = Some(sum);
+            }
+            if let Some(file) = file {
+                save(file, &at, squares.as_ref())?;
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok((at, seconds, refreshes))
+    }
+}
+
+fn train_in_the_clear(task: &Task, batches: &[Samples], epochs: u32) -> Result<(Record, Matrix), Error> {
+    let mut training = ClearTraining::new(task.settings);
+    let mut record = Record { losses: vec![], scores: vec![], seconds: vec![] };
+    for _ in 0..epochs {
+        let mut squares = 0.0;
+        for (x, y) in batches {
+            let start = Instant::now();
+            squares += training.step(x, y)?;
+            record.seconds.push(start.elapsed().as_secs_f64());
+        }
+        record.losses.push(squares / task.train.0.len() as f64);
+        record.scores.push(Score::new(&training.logits(&task.held_out.0), &task.held_out.1)?);
+    }
+    Ok((record, training.weights()?))
+}
+
+/// Writes beside the file and moves, so that a crash leaves the checkpoint before.
+fn save(file: &Path, at: &Checkpoint, squares: Option<&Ciphertext>) -> Result<(), Failure> {
+    let mut at = at.clone();
+    at.history.extend(squares.map(Ciphertext::to_host).transpose()?);
+    let partial = file.with_extension("partial");
+    at.write_to(BufWriter::new(File::create(&partial)?))?;
+    Ok(std::fs::rename(partial, file)?)
+}
+
+fn mini_batches((x, y): &Samples, size: usize) -> Vec<Samples> {
+    x.chunks(size).zip(y.chunks(size)).map(|(x, y)| (x.to_vec(), y.to_vec())).collect()
+}
+
+fn stage(name: &str, time: Duration) {
+    println!("time        {name:<16} {:>9.2} s", time.as_secs_f64());
+}
+
+/// `0..count` in an order that depends on the seed.
+pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut rng = ChaCha20Rng::from_seed(seed_bytes(seed, 1)); // not the stream that keys are made of
+    let mut keyed: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, i)| i).collect()
+}
+
+fn seed_bytes(seed: u64, stream: u8) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[31] = stream;
+    bytes
+}

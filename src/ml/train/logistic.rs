@@ -1,0 +1,323 @@
+//! Multinomial logistic regression as a circuit.
+
+use super::packing::Layout;
+use super::refresh::{PlannedRefresh, Refresh};
+use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
+use crate::ckks::{Bootstrapper, KeyRequest};
+use crate::error::{Error, Result};
+use crate::units::Level;
+use num_complex::Complex64;
+
+/// What is trained, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogisticSettings {
+    /// Numbers of a sample. A constant is added to them, whose weight is the bias.
+    pub features: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Samples of a mini-batch. One with fewer weighs less.
+    pub batch: usize,
+    /// Step size for the mean gradient of a mini-batch.
+    pub learning_rate: f64,
+    /// Nesterov's momentum, in `0..1`.
+    pub momentum: f64,
+    /// No weight may exceed this: a refresh takes nothing larger.
+    pub weight_bound: f64,
+    /// Logits up to this are told apart by the polynomial; far beyond it training diverges.
+    pub logit_bound: f64,
+    /// Degree of the polynomial.
+    pub degree: usize,
+}
+
+/// Multinomial logistic regression on encrypted samples, labels and weights: Nesterov's accelerated gradient descent in mini-batches.
+///
+/// The softmax is a polynomial of each logit. Logits `z` of `K` classes that add up to zero leave `-z / (K - 1)` to each of the others in
+/// the mean; with all of them there the class has probability `1 / (1 + (K - 1) exp(-z K / (K - 1)))`. For two classes that is the softmax, for
+/// more it is the softmax while the others are equal. It needs no sum over classes and no division.
+///
+/// With `a` the point looked ahead to, divided by `1 + m`, and `w` the weights, a step for the gradient `g` is
+///
+/// ```text
+/// w <- (1 + m) a + g        a <- (1 + m) a - m / (1 + m) w + g
+/// ```
+///
+/// The state is one vector, `a + i w`: one refresh for both, and `g` enters both through one mask times `1 + i`.
+///
+/// # Level and scale
+/// [`Self::depth`] levels a step, whatever the sizes: a product with the samples, the polynomial, a product with the samples again, a mask.
+/// # Cost
+/// For `H` vectors a mini-batch, `F` features and `S` samples a vector: `2 (H - 1) + log2(F / H) + 2 log2(S)` rotations, `H + 1` relinearizations
+/// beside the polynomial's, one square for the loss, one conjugation.
+/// # Source
+/// Encrypted Nesterov descent: Kim, Song, Kim, Lee, Cheon, ePrint 2018/462. Deviations: mini-batches, several classes, one vector of weights for
+/// all samples.
+#[derive(Clone, Debug)]
+pub struct LogisticRegression {
+    settings: LogisticSettings,
+    layout: Layout,
+    /// Of a logit divided by its bound.
+    probability: Polynomial,
+}
+
+/// An encrypted, planned or clear mini-batch: what [`LogisticRegression::pack_samples`] and [`LogisticRegression::pack_labels`]
+/// gave, one value a vector.
+#[derive(Clone, Debug)]
+pub struct MiniBatch<V> {
+    /// Values of one vector each.
+    pub samples: Vec<V>,
+    /// Laid out as logits.
+    pub labels: V,
+}
+
+/// Weights and momentum after a step.
+#[derive(Clone, Debug)]
+pub struct Step<V> {
+    /// The new state.
+    pub state: V,
+    /// The squared error of every probability before the step, for [`LogisticRegression::total`].
+    pub squares: V,
+    /// Whether the old one was refreshed first.
+    pub refreshed: bool,
+}
+
+impl LogisticRegression {
+    /// For vectors of `slots` entries, a power of two.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for settings that nothing can be trained with; [`Error::TooManyValues`] when features times
+    /// classes exceed the slots.
+    pub fn new(settings: LogisticSettings, slots: usize) -> Result<Self> {
+        let s = settings;
+        let layout = Layout::new(s.features, s.classes, s.batch, slots)?;
+        for (what, x) in
+            [("learning_rate", s.learning_rate), ("weight_bound", s.weight_bound), ("logit_bound", s.logit_bound)]
+        {
+            if !(1e-9..=1e9).contains(&x) {
+                return Err(Error::InvalidParameter { what, reason: format!("{x} is not positive and of usual size") });
+            }
+        }
+        if !(0.0..1.0).contains(&s.momentum) {
+            let reason = format!("{} is not in 0..1", s.momentum);
+            return Err(Error::InvalidParameter { what: "momentum", reason });
+        }
+        if !(1..=255).contains(&s.degree) {
+            return Err(Error::InvalidParameter { what: "degree", reason: format!("{} is not in 1..=255", s.degree) });
+        }
+        let others = (s.classes - 1) as f64;
+        let steepness = s.logit_bound * s.classes as f64 / others;
+        let probability = |u: f64| 1.0 / (1.0 + others * (-u * steepness).exp());
+        let probability = interpolate("softmax", probability, -1.0, 1.0, s.degree)?;
+        Ok(Self { settings, layout, probability })
+    }
+
+    /// What is trained, and how.
+    pub fn settings(&self) -> &LogisticSettings {
+        &self.settings
+    }
+
+    /// Vectors repeat with this period: a refresh of fewer slots will do, see [`Bootstrapper::with_slots`].
+    pub fn period(&self) -> usize {
+        self.layout.period()
+    }
+
+    /// Vectors of a mini-batch.
+    pub fn vectors(&self) -> usize {
+        self.layout.groups()
+    }
+
+    /// Samples that a mini-batch can hold: the wanted number, or the next power of two.
+    pub fn capacity(&self) -> usize {
+        self.layout.capacity()
+    }
+
+    /// Levels of a step.
+    pub fn depth(&self) -> u32 {
+        3 + self.probability.depth()
+    }
+
+    /// The keys of steps, losses and logits and of the refreshes between them.
+    ///
+    /// # Errors
+    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes.
+    pub fn keys(&self, circuit: &Bootstrapper) -> Result<KeyRequest> {
+        let plan = Plan::new(self.layout.slots);
+        let input = || plan.input(1);
+        let batch = MiniBatch { samples: vec![input(); self.vectors()], labels: input() };
+        let after = self.step(&plan, &PlannedRefresh::from(circuit), &input(), &batch)?;
+        self.total(&plan, &after.squares)?;
+        self.logits(&plan, &after.state, &batch.samples)?;
+        let top = circuit.parameters().max_level();
+        Ok(KeyRequest::from_plan(&plan.report(), top).merge(&circuit.keys()?))
+    }
+
+    // --- packing ----------------------------------------------------------------------------
+
+    /// `(1 + m) weight_bound / 2 logit_bound`: `2 a / weight_bound` times samples so enlarged gives logits over their bound.
+    fn sample_factor(&self) -> f64 {
+        let s = &self.settings;
+        (1.0 + s.momentum) * s.weight_bound / (2.0 * s.logit_bound)
+    }
+
+    /// Samples as [`Self::vectors`] vectors, each to be encrypted as a value of its own.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for no samples or more than [`Self::capacity`], or another number of features; [`Error::BadValue`].
+    pub fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
+        self.layout.samples(samples, self.sample_factor())
+    }
+
+    /// Labels as one vector.
+    ///
+    /// # Errors
+    /// As [`Self::pack_samples`]; [`Error::BadValue`] for a class that does not exist.
+    pub fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
+        self.layout.labels(labels)
+    }
+
+    /// The state before the first step, to be encrypted: weights and momentum are zero.
+    pub fn start(&self) -> Vec<Complex64> {
+        vec![Complex64::ZERO; self.layout.slots]
+    }
+
+    /// The weights of a decrypted state: a row a class, the bias last.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a vector that is too short.
+    pub fn unpack_weights(&self, state: &[Complex64]) -> Result<Matrix> {
+        let (rows, columns) = (self.settings.classes, self.settings.features + 1);
+        let entries = (0..rows * columns).map(|i| self.layout.weight(state, i / columns, i % columns));
+        let entries = entries.map(|w| Ok(w?.im * self.settings.weight_bound)).collect::<Result<_>>()?;
+        Matrix::new(rows, columns, entries)
+    }
+
+    /// Decrypted logits of `count` samples.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a vector that is too short, or more samples than [`Self::capacity`].
+    pub fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
+        let factor = self.settings.logit_bound / (1.0 + self.settings.momentum);
+        let logit = |sample, class| Ok(self.layout.logit(logits, sample, class)?.re * factor);
+        (0..count).map(|sample| (0..self.settings.classes).map(|class| logit(sample, class)).collect()).collect()
+    }
+
+    /// The mean squared error (the sum over classes, the mean over samples: Brier's score) of `samples` samples from the decrypted total over
+    /// `batches` mini-batches.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for an empty vector or no samples.
+    pub fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
+        let (Some(total), true) = (total.first(), samples > 0) else {
+            let (expected, got) = ("a vector, and at least one sample".into(), format!("{samples} samples"));
+            return Err(Error::ShapeMismatch { op: "unpack_loss", expected, got });
+        };
+        // A logit of zero stands where there is no sample or no class.
+        let copies = self.layout.copies() as f64;
+        let real = copies * (samples as f64) * self.settings.classes as f64;
+        let empty = (batches as f64) * self.period() as f64 - real;
+        Ok((total.re - empty * self.probability.at(0.0).powi(2)) / (copies * samples as f64))
+    }
+
+    // --- the circuit ------------------------------------------------------------------------
+
+    /// `weights` times every sample, summed over features, at the place of each class and sample.
+    fn forward<E: Evaluator>(&self, eval: &E, weights: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
+        if samples.len() != self.vectors() {
+            let (expected, got) = (format!("{} values of one vector", self.vectors()), format!("{}", samples.len()));
+            return Err(Error::ShapeMismatch { op: "LogisticRegression", expected, got });
+        }
+        let level = eval.level(weights);
+        let below = level.0.checked_sub(1).ok_or(Error::LevelExhausted { op: "logits", needed: 1, left: 0 })?;
+        let mut turned = Vec::with_capacity(samples.len());
+        turned.push(eval.drop_to(weights, level)?);
+        for j in 1..samples.len() {
+            turned.push(eval.rotate(&turned[j - 1], -self.layout.feature_step())?);
+        }
+        let samples = samples.iter().map(|x| eval.drop_to(x, level)).collect::<Result<Vec<_>>>()?;
+        let products: Vec<_> = turned.iter().zip(&samples).collect();
+        let sum = eval.dot(&products, &[], Level(below))?;
+        self.layout.group_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
+    }
+
+    /// The error of every logit times every sample, summed over samples, at the place of each feature and class where the mask is not zero.
+    fn backward<E: Evaluator>(&self, eval: &E, error: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
+        let level = eval.level(error);
+        let mut sum: Option<E::Value> = None;
+        for x in samples.iter().rev() {
+            let product = eval.mul(&eval.drop_to(x, level)?, error)?;
+            sum = Some(match sum {
+                Some(sum) => eval.add(&eval.rotate(&sum, self.layout.feature_step())?, &product)?,
+                None => product,
+            });
+        }
+        let sum = sum.expect("a mini-batch has a vector");
+        self.layout.sample_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
+    }
+
+    /// One step of descent, after a refresh where too few levels are left for it.
+    ///
+    /// # Level and scale
+    /// [`Self::depth`] levels below the state, or below the output of a refresh.
+    /// # Errors
+    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes; [`Error::LevelTooHigh`] for a mini-batch below
+    /// the state's level; keys as [`Self::keys`] lists them; errors of [`Refresh::refresh`].
+    pub fn step<E: Evaluator, R: Refresh<E>>(
+        &self,
+        eval: &E,
+        refresh: &R,
+        state: &E::Value,
+        batch: &MiniBatch<E::Value>,
+    ) -> Result<Step<E::Value>> {
+        let needed = self.depth();
+        let refreshed = refresh.levels_left(eval, state) < needed;
+        let state = if refreshed { refresh.refresh(eval, state)? } else { eval.drop_to(state, eval.level(state))? };
+        let left = refresh.levels_left(eval, &state);
+        if left < needed {
+            return Err(Error::LevelExhausted { op: "LogisticRegression::step", needed, left });
+        }
+        let conjugate = eval.conjugate(&state)?;
+        let twice_ahead = eval.add(&state, &conjugate)?;
+        let logits = self.forward(eval, &twice_ahead, &batch.samples)?;
+        let probability = self.probability.evaluate(eval, &logits)?;
+        let error = eval.sub(&eval.drop_to(&batch.labels, eval.level(&probability))?, &probability)?;
+        let squares = eval.square(&error)?;
+        let gradient = self.backward(eval, &error, &batch.samples)?;
+
+        // The mask takes the sum over samples from where it is valid, and carries every factor; then all samples get it.
+        let s = &self.settings;
+        let rate = s.learning_rate / (s.batch as f64 * self.sample_factor() * s.weight_bound);
+        let mask = eval.encode(&[self.layout.mask(Complex64::new(rate, rate))], eval.level(&gradient))?;
+        let update = eval.dot_plain(&[(&gradient, &mask)])?;
+        let update =
+            self.layout.sample_folds().try_fold(update, |sum, step| eval.add(&sum, &eval.rotate(&sum, -step)?))?;
+
+        // (1 + m) (1 + i) a  and  -m / (1 + m) w, from 2 a and 2 i w.
+        let more = 1.0 + s.momentum;
+        let both = eval.add(&twice_ahead, &eval.mul_i(&twice_ahead)?)?;
+        let minus_twice_weights = eval.mul_i(&eval.sub(&state, &conjugate)?)?;
+        let terms = [(&both, more / 2.0), (&minus_twice_weights, s.momentum / more / 2.0)];
+        let kept = eval.dot_scalars(&terms, eval.level(&update))?;
+        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshed })
+    }
+
+    /// The sum of all slots, in every slot, for [`Self::unpack_loss`]: of the squares of one step, or of the sum of several.
+    ///
+    /// # Cost
+    /// The logarithm of [`Self::period`] in rotations.
+    /// # Errors
+    /// Keys as [`Self::keys`] lists them.
+    pub fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
+        let sum = eval.drop_to(squares, eval.level(squares))?;
+        self.layout.all_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
+    }
+
+    /// The logits of samples under the weights of a state, for [`Self::unpack_logits`].
+    ///
+    /// # Level and scale
+    /// One level.
+    /// # Errors
+    /// [`Error::LevelExhausted`]; others as [`Self::step`].
+    pub fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
+        let twice_weights_i = eval.sub(state, &eval.conjugate(state)?)?;
+        self.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
+    }
+}
