@@ -135,7 +135,7 @@ pub(crate) fn classify(options: &Options, task: &Task) -> Result<(), Box<dyn Err
         })?;
         computing += start.elapsed();
         let start = Instant::now();
-        digest.update(answer.digest());
+        answer.iter().for_each(|part| digest.update(part.digest()));
         answers.extend(client.decrypt(&answer, images.len())?);
         reading += start.elapsed();
     }
