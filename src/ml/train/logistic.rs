@@ -1,7 +1,8 @@
 //! Multinomial logistic regression as a circuit.
 
+use super::accuracy::{Accuracy, Counted};
 use super::packing::Layout;
-use super::refresh::{PlannedRefresh, Refresh};
+use super::refresh::{PlannedRefresh, Refresh, Walk};
 use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
 use crate::ckks::{Bootstrapper, KeyRequest};
 use crate::error::{Error, Result};
@@ -135,19 +136,31 @@ impl LogisticRegression {
         3 + self.probability.depth()
     }
 
-    /// The keys of steps, losses and logits and of the refreshes between them.
+    /// The keys of steps, losses, logits and hits and of the refreshes between them.
     ///
     /// # Errors
     /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes.
     pub fn keys(&self, circuit: &Bootstrapper) -> Result<KeyRequest> {
+        Ok(self.keys_between(PlannedRefresh::from(circuit))?.merge(&circuit.keys()?))
+    }
+
+    /// As [`Self::keys`], without those of the refreshes.
+    ///
+    /// # Errors
+    /// As [`Self::keys`].
+    pub fn keys_between(&self, refresh: PlannedRefresh) -> Result<KeyRequest> {
         let plan = Plan::new(self.layout.slots);
         let input = || plan.input(1);
         let batch = MiniBatch { samples: vec![input(); self.vectors()], labels: input() };
-        let after = self.step(&plan, &PlannedRefresh::from(circuit), &input(), &batch)?;
+        let after = self.step(&plan, &refresh, &input(), &batch)?;
         self.total(&plan, &after.squares)?;
-        self.logits(&plan, &after.state, &batch.samples)?;
-        let top = circuit.parameters().max_level();
-        Ok(KeyRequest::from_plan(&plan.report(), top).merge(&circuit.keys()?))
+        // Counting starts wherever the training stands.
+        let accuracy = self.accuracy(1)?;
+        for spent in 0..=refresh.output.0.saturating_sub(refresh.input.0) {
+            let state = plan.drop_to(&input(), plan.level(&input()).below(spent))?;
+            self.count(&plan, &refresh, &accuracy, &state, std::slice::from_ref(&batch.samples), &input())?;
+        }
+        Ok(KeyRequest::from_plan(&plan.report(), refresh.output))
     }
 
     // --- packing ----------------------------------------------------------------------------
@@ -319,5 +332,41 @@ impl LogisticRegression {
     pub fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
         let twice_weights_i = eval.sub(state, &eval.conjugate(state)?)?;
         self.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
+    }
+
+    /// For the share of hits among `samples` held-out samples, sent as mini-batches of [`Self::capacity`] without labels.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for no samples, or more than one vector has room for: count them in parts.
+    pub fn accuracy(&self, samples: usize) -> Result<Accuracy> {
+        let s = &self.settings;
+        Accuracy::new(self.layout.places(samples)?, s.logit_bound / (1.0 + s.momentum), s.logit_bound)
+    }
+
+    /// Samples that [`Self::accuracy`] takes at most.
+    pub fn held_out_capacity(&self) -> usize {
+        self.layout.capacity() * self.layout.copies()
+    }
+
+    /// Counts hits under the weights of a state. Also gives the state to go on with: it is refreshed first where too few levels are left for
+    /// logits, and need not be refreshed again for the next step.
+    ///
+    /// # Errors
+    /// As [`Self::logits`] and [`Accuracy::count`].
+    pub fn count<E: Evaluator, R: Refresh<E>>(
+        &self,
+        eval: &E,
+        refresh: &R,
+        accuracy: &Accuracy,
+        state: &E::Value,
+        samples: &[Vec<E::Value>],
+        labels: &E::Value,
+    ) -> Result<(E::Value, Counted<E::Value>)> {
+        // Logits can exceed 1, and must become differences before a refresh.
+        let walk = Walk::new("LogisticRegression::count", eval, refresh);
+        let state = walk.with(eval.drop_to(state, eval.level(state))?, 2)?;
+        let logits = samples.iter().map(|x| self.logits(eval, &state, x)).collect::<Result<Vec<_>>>()?;
+        let counted = accuracy.count(eval, refresh, &logits, labels)?;
+        Ok((state, Counted { refreshes: counted.refreshes + walk.refreshes(), ..counted }))
     }
 }

@@ -23,6 +23,7 @@
 //!
 //! with rotations by features, which are cyclic. Feature `F` - 1 or before is the constant 1, its weight the bias.
 
+use super::accuracy::Places;
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 
@@ -108,6 +109,25 @@ impl Layout {
     /// Positions in a period that hold the logit of one sample and class.
     pub(super) fn copies(&self) -> usize {
         self.features / self.groups
+    }
+
+    /// Where the logits of so many samples lie, in values of [`Self::capacity`] samples each: every value has its copies of a logit, of which
+    /// the first serves the first value, and so on.
+    pub(super) fn places(&self, samples: usize) -> Result<Places> {
+        let (capacity, most) = (self.capacity(), self.capacity() * self.copies());
+        if !(1..=most).contains(&samples) {
+            let expected = format!("1 to {most} samples");
+            return Err(Error::ShapeMismatch { op: "accuracy", expected, got: format!("{samples}") });
+        }
+        let place = |i: usize| i / self.samples * self.classes * self.samples + i % self.samples;
+        let all: Vec<usize> = (0..samples).map(place).collect();
+        Ok(Places {
+            slots: self.slots,
+            period: self.period(),
+            classes: self.outputs,
+            step: self.samples,
+            samples: all.chunks(capacity).map(<[usize]>::to_vec).collect(),
+        })
     }
 
     /// One vector from a formula of feature, class and sample positions.
