@@ -16,6 +16,7 @@
 //! Encrypted weights in inference.
 
 mod affine;
+mod bundle;
 mod compile;
 mod deploy;
 mod explain;
@@ -28,6 +29,7 @@ mod packing;
 mod tests;
 pub mod train;
 
+pub use bundle::ClientBundle;
 pub use compile::{CompiledModel, ModelCircuit, Progress};
 pub use deploy::{Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
