@@ -221,6 +221,12 @@ impl SparseMatrix {
         Self { columns: self.columns, starts: self.starts.clone(), entries }.without_zeros().finite()
     }
 
+    /// The same number wherever an entry is not zero.
+    pub(crate) fn filled(&self, x: f64) -> Result<Self> {
+        let entries = self.entries.iter().map(|&(column, _)| (column, x)).collect();
+        Self { columns: self.columns, starts: self.starts.clone(), entries }.without_zeros().finite()
+    }
+
     /// The entries of some neighbouring rows and columns, which must exist.
     pub(crate) fn block(&self, rows: Range<usize>, columns: Range<usize>) -> Result<Self> {
         let inside = |row: usize| {

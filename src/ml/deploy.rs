@@ -19,6 +19,8 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed};
 use crate::rlwe::EvaluationKeys;
+use crate::units::Level;
+use num_complex::Complex64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -103,6 +105,16 @@ impl Deployment {
         let circuit = circuit.in_parts_of(vectors_a_part(&parameters)?);
         let plan = circuit.plan()?;
         Ok(Self { circuit, parameters, plan })
+    }
+
+    /// The same one with another plan, for inputs of one vector.
+    pub(super) fn replanned(self, plan: PlanReport) -> Self {
+        Self { circuit: self.circuit.in_parts_of(1), plan, ..self }
+    }
+
+    /// The same one with numbers of no meaning for weights.
+    pub(super) fn without_weights(&self) -> Result<Self> {
+        Ok(Self { circuit: self.circuit.without_weights()?, ..self.clone() })
     }
 
     /// The parameters.
@@ -207,6 +219,19 @@ impl Client {
         &self.evaluation_keys
     }
 
+    /// One vector of weights.
+    pub(super) fn encrypt_vector(
+        &self,
+        parameters: &Parameters,
+        vector: &[Complex64],
+        level: Level,
+    ) -> Result<HostCiphertext> {
+        if !parameters.is_same(&self.bundle.parameters) {
+            return Err(Error::ParameterMismatch { op: "PrivateDeployment::encrypt" });
+        }
+        self.encryptor.encrypt_complex(&[vector.to_vec()], level)
+    }
+
     /// Packs and encrypts samples: a vector a sample, or a vector a feature, in as few ciphertexts as every device can hold: no buffer of
     /// a run is larger than 128 MiB.
     ///
@@ -243,7 +268,11 @@ impl Server {
     pub fn new(deployment: &Deployment, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
         let evaluator = Evaluator::new(&deployment.parameters, device, keys)?;
         let model = deployment.circuit.prepare(&evaluator, deployment.parameters.max_level())?;
-        Ok(Self { evaluator, model })
+        Ok(Self::of_model(evaluator, model))
+    }
+
+    pub(super) fn of_model(evaluator: Evaluator, model: CompiledModel<Evaluator>) -> Self {
+        Self { evaluator, model }
     }
 
     /// Where it computes.

@@ -167,6 +167,22 @@ impl Operation {
 }
 
 impl Steps {
+    /// The same steps with numbers of no meaning for weights and biases: which weights are zero, and which biases throughout, stays. So do sums
+    /// and differences, which take no level.
+    pub(super) fn without_weights(&self) -> Result<Self> {
+        let mut steps = self.clone();
+        for step in &mut steps.steps {
+            let takes_level = step.operation.depth() > 0;
+            let Operation::Affine { terms, bias } = &mut step.operation else { continue };
+            if takes_level {
+                terms.iter_mut().try_for_each(|(_, matrix)| Ok::<_, Error>(*matrix = matrix.filled(0.5)?))?;
+            }
+            let some = if bias.iter().any(|b| *b != 0.0) { 1.0 } else { 0.0 };
+            bias.fill(some);
+        }
+        Ok(steps)
+    }
+
     /// Whether these could have come from a model, and if not why: for what was read from bytes.
     pub(super) fn check(&self) -> std::result::Result<(), String> {
         let size = |shape: &[usize]| match shape.iter().try_fold(1usize, |size, &axis| size.checked_mul(axis)) {
