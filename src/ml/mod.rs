@@ -24,6 +24,7 @@ mod layout;
 mod lower;
 mod model;
 mod packing;
+mod refresh;
 #[cfg(test)]
 mod tests;
 pub mod train;

@@ -1,10 +1,10 @@
 //! Multinomial logistic regression as a circuit.
 
 use super::packing::Layout;
-use super::refresh::{PlannedRefresh, Refresh};
 use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
 use crate::ckks::{Bootstrapper, KeyRequest};
 use crate::error::{Error, Result};
+use crate::ml::refresh::{PlannedRefresh, Refresh};
 use crate::units::Level;
 use num_complex::Complex64;
 

@@ -19,9 +19,8 @@ mod checkpoint;
 mod logistic;
 mod packing;
 mod reference;
-mod refresh;
 
+pub use super::refresh::{PlannedRefresh, Refresh};
 pub use checkpoint::Checkpoint;
 pub use logistic::{LogisticRegression, LogisticSettings, MiniBatch, Step};
 pub use reference::{ClearTraining, Score};
-pub use refresh::{PlannedRefresh, Refresh};
