@@ -2,7 +2,7 @@
 
 use super::Packing;
 use super::layout::{self, Layout, moves};
-use super::lower::{Approximate, Operation, Step, Steps, lower, plain_sign};
+use super::lower::{Approximate, Operation, Step, Steps, Style, lower, plain_sign};
 use super::model::Model;
 use super::packing::{Packer, spread};
 use crate::circuit::{
@@ -52,12 +52,12 @@ impl ModelCircuit {
     /// Lowers a model for vectors of `slots` entries.
     ///
     /// # Errors
-    /// [`Error::BadModel`], naming the node, for a softmax before the end or a function whose range no calibration sample tells;
+    /// [`Error::BadModel`], naming the node, for a function whose range no calibration sample tells;
     /// [`Error::Unreachable`] for a function that no polynomial comes near enough; [`Error::TooManyValues`] when a value does not fit
     /// the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for a number of slots that is no power of two or larger than any
     /// ring's, and for linear layers too large to be composed.
     pub fn new(model: &Model, packing: Packing, slots: usize, approximate: &Approximate) -> Result<Self> {
-        Self::of_steps(Arc::new(lower(model, approximate)?), packing, slots)
+        Self::of_steps(Arc::new(lower(model, approximate, Style::default())?), packing, slots)
     }
 
     pub(super) fn of_steps(steps: Arc<Steps>, packing: Packing, slots: usize) -> Result<Self> {

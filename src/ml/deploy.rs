@@ -6,7 +6,7 @@
 
 use super::compile::{CompiledModel, ModelCircuit, Progress};
 use super::explain::{Explanation, predicted};
-use super::lower::{Approximate, lower};
+use super::lower::{Approximate, Style, lower};
 use super::{Model, Packer, Packing};
 use crate::circuit::PlanReport;
 use crate::ckks::{
@@ -62,7 +62,7 @@ impl Deployment {
     /// [`Error::Insecure`] or [`Error::NoPrimes`] when the model is too deep for any ring of the table; errors of
     /// [`ModelCircuit::new`] and [`ModelCircuit::prepare`].
     pub fn with_settings(model: &Model, settings: &Settings) -> Result<Self> {
-        let steps = Arc::new(lower(model, &settings.approximate)?);
+        let steps = Arc::new(lower(model, &settings.approximate, Style::default())?);
         let largest = (0..=steps.steps.len()).map(|value| steps.shape(value).iter().product()).max().unwrap_or(1);
         let builder = Parameters::builder().levels(steps.depth()).scale_bits(settings.scale_bits);
         let slots = if settings.packing == Packing::Latency { largest } else { 1 };
