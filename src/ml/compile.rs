@@ -5,6 +5,7 @@ use super::layout::{self, Layout, moves};
 use super::lower::{Approximate, Operation, Step, Steps, Style, lower, plain_sign};
 use super::model::Model;
 use super::packing::{Packer, spread};
+use super::refresh::{PlannedRefresh, Refresh};
 use crate::circuit::{
     Approximation, Clear, DiagonalMatrix, Evaluator, Plan, PlanReport, Polynomial, PreparedMatrix, SparseMatrix,
     check_slots,
@@ -42,6 +43,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct ModelCircuit {
     steps: Arc<Steps>,
+    /// The levels of a refresh, where values are refreshed.
+    refresh: Option<PlannedRefresh>,
     packing: Packing,
     slots: usize,
     /// Of every value; compact ones in the batch packing, where entries are vectors.
@@ -57,10 +60,16 @@ impl ModelCircuit {
     /// the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for a number of slots that is no power of two or larger than any
     /// ring's, and for linear layers too large to be composed.
     pub fn new(model: &Model, packing: Packing, slots: usize, approximate: &Approximate) -> Result<Self> {
-        Self::of_steps(Arc::new(lower(model, approximate, Style::default())?), packing, slots)
+        Self::of_steps(Arc::new(lower(model, approximate, Style::default())?), None, packing, slots)
     }
 
-    pub(super) fn of_steps(steps: Arc<Steps>, packing: Packing, slots: usize) -> Result<Self> {
+    /// Steps, with the levels of the refreshes among them.
+    pub(super) fn of_steps(
+        steps: Arc<Steps>,
+        refresh: Option<PlannedRefresh>,
+        packing: Packing,
+        slots: usize,
+    ) -> Result<Self> {
         check_slots(slots)?;
         if !slots.is_power_of_two() {
             return Err(Error::InvalidParameter { what: "slots", reason: format!("{slots} is no power of two") });
@@ -70,7 +79,7 @@ impl ModelCircuit {
             Packing::Latency => layout::choose(&steps, slots)?,
             Packing::Batch => (0..=steps.steps.len()).map(compact).collect(),
         };
-        Ok(Self { steps, packing, slots, layouts })
+        Ok(Self { steps, refresh, packing, slots, layouts })
     }
 
     /// How samples lie in the slots.
@@ -83,9 +92,20 @@ impl ModelCircuit {
         self.slots
     }
 
-    /// Levels that a run takes.
+    /// Levels that a run takes: the most that any value lies below the input or what was refreshed.
     pub fn depth(&self) -> u32 {
         self.steps.depth()
+    }
+
+    /// Vectors that a run of one input refreshes.
+    pub fn bootstraps(&self) -> usize {
+        let refreshed = |step: &&Step| matches!(step.operation, Operation::Refresh(_));
+        self.steps.steps.iter().filter(refreshed).map(|step| self.vectors(&step.shape)).sum()
+    }
+
+    /// Vectors of a value of this shape.
+    fn vectors(&self, shape: &[usize]) -> usize {
+        if self.packing == Packing::Latency { 1 } else { shape.iter().product() }
     }
 
     /// Steps of a run.
@@ -116,18 +136,37 @@ impl ModelCircuit {
 
     /// Vectors of an input: one a sample, or one a feature.
     pub(super) fn input_batch(&self) -> usize {
-        if self.packing == Packing::Latency { 1 } else { self.layouts[0].places.len() }
+        self.vectors(&self.steps.input)
     }
 
-    /// Levels, keys and work of a run.
+    /// Levels, keys and work of a run; refreshes have keys and work of their own.
     ///
     /// # Errors
     /// As [`Self::prepare`].
     pub fn plan(&self) -> Result<PlanReport> {
         let plan = Plan::new(self.slots);
         let x = plan.input(self.input_batch());
-        self.prepare(&plan, plan.level(&x))?.run(&plan, &x)?;
+        self.planned(&plan)?.run(&plan, &x)?;
         Ok(plan.report())
+    }
+
+    /// The period of the values that are refreshed, where any are: a refresh of so many slots will do, see
+    /// [`crate::ckks::Bootstrapper::with_slots`].
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub(super) fn refreshed_slots(&self) -> Result<Option<usize>> {
+        let slots = self.planned(&Plan::new(self.slots))?.refreshed.max(MIN_REFRESH);
+        Ok(self.steps.refreshes().then_some(slots))
+    }
+
+    /// The circuit prepared for a plan.
+    pub(super) fn planned(&self, plan: &Plan) -> Result<CompiledModel<Plan>> {
+        let prepared = self.prepare(plan, plan.level(&plan.input(1)))?;
+        Ok(match self.refresh {
+            Some(refresh) => prepared.with_refresh(Arc::new(refresh)),
+            None => prepared,
+        })
     }
 
     /// The answers of this very circuit on plain numbers: those of an encrypted run without noise.
@@ -144,9 +183,9 @@ impl ModelCircuit {
         samples: &[Vec<f64>],
         mut disturb: impl FnMut(&mut [Vec<Complex64>]),
     ) -> Result<Vec<Vec<f64>>> {
-        let top = Level(self.depth());
-        let (clear, packer) = (Clear::new(self.slots, top), self.packer());
-        let prepared = self.prepare(&clear, top)?;
+        let (clear, packer) = (Clear::new(self.slots, self.clear_level()), self.packer());
+        let prepared = self.prepared_clear(&clear)?;
+        let top = self.clear_level();
         let runs = samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }).map(|samples| {
             let y = prepared.run(&clear, &clear.value(&packer.pack(samples)?, top)?)?;
             let mut vectors = y.vectors().to_vec();
@@ -154,6 +193,41 @@ impl ModelCircuit {
             packer.unpack(&vectors, samples.len())
         });
         Ok(runs.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Where inputs of a clear run stand.
+    fn clear_level(&self) -> Level {
+        self.refresh.map_or(Level(self.depth()), |refresh| refresh.output)
+    }
+
+    fn prepared_clear(&self, clear: &Clear) -> Result<CompiledModel<Clear>> {
+        let prepared = self.prepare(clear, self.clear_level())?;
+        Ok(match self.refresh {
+            Some(refresh) => prepared.with_refresh(Arc::new(refresh)),
+            None => prepared,
+        })
+    }
+
+    /// The largest entry of every value for these samples, the input first.
+    ///
+    /// # Errors
+    /// As [`Self::predict_clear`].
+    pub(super) fn magnitudes(&self, samples: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let (clear, packer) = (Clear::new(self.slots, self.clear_level()), self.packer());
+        let prepared = self.prepared_clear(&clear)?;
+        let mut most = vec![0.0; self.steps() + 1];
+        for samples in samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }) {
+            let mut observe = |value: usize, vectors: &[Vec<Complex64>]| {
+                let used = if self.packing == Packing::Latency { self.slots } else { samples.len() };
+                let entries = vectors.iter().flat_map(|vector| &vector[..used]);
+                most[value] = entries.fold(most[value], |most: f64, z| most.max(z.re.abs()));
+            };
+            let x = clear.value(&packer.pack(samples)?, self.clear_level())?;
+            observe(0, x.vectors());
+            let mut watch = |_: Progress<'_>| ControlFlow::Continue(());
+            prepared.run_observed(&clear, &x, &mut watch, &mut |step, value| observe(step + 1, value.vectors()))?;
+        }
+        Ok(most)
     }
 
     /// Encodes all weights, once, for inputs at `input_level`.
@@ -170,7 +244,7 @@ impl ModelCircuit {
             let (expected, got) = (format!("{} slots", self.slots), format!("{}", eval.slots()));
             return Err(Error::ShapeMismatch { op: "ModelCircuit::prepare", expected, got });
         }
-        let mut encoding = Encoding { circuit: self, eval, periods: vec![self.layouts[0].period] };
+        let mut encoding = Encoding { circuit: self, eval, periods: vec![self.layouts[0].period], refreshed: 1 };
         let depths = self.steps.depths();
         let mut steps = Vec::with_capacity(self.steps());
         let mut last_use: Vec<usize> = (0..=self.steps()).collect();
@@ -180,9 +254,13 @@ impl ModelCircuit {
             operands.into_iter().for_each(|value| last_use[value] = index);
             steps.push(encoding.step(index, step, Level(left - depth))?);
         }
-        Ok(CompiledModel { packing: self.packing, input_level, steps, last_use })
+        let refreshed = if self.packing == Packing::Latency { encoding.refreshed } else { self.slots };
+        Ok(CompiledModel { packing: self.packing, input_level, steps, last_use, refreshed, refresh: None })
     }
 }
+
+/// The fewest slots of a refresh.
+const MIN_REFRESH: usize = 8;
 
 /// A [`ModelCircuit`] with every weight encoded at the level where it is used.
 pub struct CompiledModel<E: Evaluator> {
@@ -191,6 +269,9 @@ pub struct CompiledModel<E: Evaluator> {
     steps: Vec<EncodedStep<E>>,
     /// For every value the last step that takes it.
     last_use: Vec<usize>,
+    /// The longest period of values to be refreshed.
+    refreshed: usize,
+    refresh: Option<Arc<dyn Refresh<E> + Send + Sync>>,
 }
 
 struct EncodedStep<E: Evaluator> {
@@ -206,6 +287,7 @@ enum Work<E: Evaluator> {
     Polynomial(usize, Polynomial),
     Function(usize, Approximation),
     Product(usize, usize),
+    Refresh(usize),
 }
 
 /// One summand of an affine map.
@@ -241,6 +323,8 @@ struct Encoding<'a, E: Evaluator> {
     eval: &'a E,
     /// The period that every value so far has.
     periods: Vec<usize>,
+    /// The longest period of values to be refreshed.
+    refreshed: usize,
 }
 
 impl<E: Evaluator> Encoding<'_, E> {
@@ -267,6 +351,10 @@ impl<E: Evaluator> Encoding<'_, E> {
             Operation::Polynomial(x, polynomial) => Work::Polynomial(*x, polynomial.clone()),
             Operation::Function(x, function) => Work::Function(*x, function.clone()),
             Operation::Product(x, y) => Work::Product(*x, *y),
+            Operation::Refresh(x) => {
+                self.refreshed = self.refreshed.max(period);
+                Work::Refresh(*x)
+            }
         };
         self.periods.push(period);
         Ok(EncodedStep { name: step.name.clone(), level, work })
@@ -319,6 +407,11 @@ impl<E: Evaluator> CompiledModel<E> {
         self.packing
     }
 
+    /// With what refreshes values, which models with refreshes among their steps ask for.
+    pub fn with_refresh(self, refresh: Arc<dyn Refresh<E> + Send + Sync>) -> Self {
+        Self { refresh: Some(refresh), ..self }
+    }
+
     /// The model's answers for packed samples.
     ///
     /// # Shape
@@ -328,7 +421,8 @@ impl<E: Evaluator> CompiledModel<E> {
     /// # Errors
     /// [`Error::LevelMismatch`] when `x` is not at the level the model was prepared for, [`Error::ShapeMismatch`] when
     /// its batch is not the number of features ([`Packing::Batch`]), [`Error::BadValue`] for a bias too large for the
-    /// modulus ([`Packing::Batch`]), or a missing key.
+    /// modulus ([`Packing::Batch`]), or a missing key; [`Error::InvalidParameter`] for refreshes without [`Self::with_refresh`], else
+    /// as [`Refresh::refresh`].
     pub fn run(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
         self.run_watched(eval, x, &mut |_| ControlFlow::Continue(()))
     }
@@ -364,7 +458,7 @@ impl<E: Evaluator> CompiledModel<E> {
             if watch(Progress { done, steps, next: &step.name }).is_break() {
                 return Err(Error::Cancelled { done, steps });
             }
-            let value = step.run(eval, &values)?;
+            let value = step.run(eval, &values, self)?;
             observe(done, &value);
             // Values that nothing takes any more free their memory.
             for (kept, last) in values.iter_mut().zip(&self.last_use) {
@@ -379,10 +473,19 @@ impl<E: Evaluator> CompiledModel<E> {
         }
         Ok(values.pop().flatten().expect("the last value is the answer"))
     }
+
+    /// A value back where inputs stand.
+    fn refreshed(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
+        let Some(refresh) = &self.refresh else {
+            let reason = "the model refreshes values, and was not given what does it".into();
+            return Err(Error::InvalidParameter { what: "refresh", reason });
+        };
+        eval.drop_to(&refresh.refresh(eval, x)?, self.input_level)
+    }
 }
 
 impl<E: Evaluator> EncodedStep<E> {
-    fn run(&self, eval: &E, values: &[Option<E::Value>]) -> Result<E::Value> {
+    fn run(&self, eval: &E, values: &[Option<E::Value>], model: &CompiledModel<E>) -> Result<E::Value> {
         let value = |index: usize| values[index].as_ref().expect("a value lives until its last use");
         let lowered = |index: usize| eval.drop_to(value(index), self.level);
         match &self.work {
@@ -412,6 +515,7 @@ impl<E: Evaluator> EncodedStep<E> {
             Work::Polynomial(x, polynomial) => polynomial.evaluate(eval, value(*x)),
             Work::Function(x, function) => function.evaluate(eval, value(*x)),
             Work::Product(x, y) => eval.mul(&lowered(*x)?, &lowered(*y)?),
+            Work::Refresh(x) => model.refreshed(eval, value(*x)),
         }
     }
 }

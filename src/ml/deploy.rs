@@ -6,18 +6,32 @@
 
 use super::compile::{CompiledModel, ModelCircuit, Progress};
 use super::explain::{Explanation, predicted};
-use super::lower::{Approximate, Style, lower};
-use super::{Model, Packer, Packing};
+use super::lower::Approximate;
+use super::{Model, Packer, Packing, search};
 use crate::circuit::PlanReport;
 use crate::ckks::{
-    Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters, Security,
+    Bootstrapper, Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters,
+    Security,
 };
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::math::{Csprng, Seed};
 use crate::rlwe::EvaluationKeys;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+/// Whether values may be refreshed when levels run out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bootstraps {
+    /// In the latency packing where the model then runs on a smaller ring, in the batch packing where it runs on none without: there each of
+    /// a value's many vectors is refreshed on its own.
+    #[default]
+    Automatic,
+    /// Levels for the whole depth, or an error.
+    Never,
+    /// On parameters that can refresh, even if no value needs it.
+    Always,
+}
 
 /// What is wanted of a [`Deployment`].
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +44,15 @@ pub struct Settings {
     pub scale_bits: u32,
     /// 128 bits by default.
     pub security: Security,
+    /// Automatic by default. Refreshes take calibration samples: no value may be larger than 1 where it is refreshed.
+    pub bootstraps: Bootstraps,
 }
 
 impl Settings {
     /// The defaults for a packing.
     pub fn new(packing: Packing) -> Self {
-        Self { packing, approximate: Approximate::default(), scale_bits: 30, security: Security::Bits128 }
+        let (approximate, bootstraps) = (Approximate::default(), Bootstraps::default());
+        Self { packing, approximate, scale_bits: 30, security: Security::Bits128, bootstraps }
     }
 }
 
@@ -45,10 +62,15 @@ pub struct Deployment {
     circuit: ModelCircuit,
     parameters: Parameters,
     plan: PlanReport,
+    /// What refreshes, where values are refreshed.
+    bootstrapper: Option<Arc<Bootstrapper>>,
+    /// The keys of both.
+    keys: KeyRequest,
 }
 
 impl Deployment {
-    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its largest value.
+    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its largest value. A model that is too
+    /// deep for its ring has values refreshed on the way, see [`Bootstraps`].
     ///
     /// # Errors
     /// As [`Self::with_settings`].
@@ -59,34 +81,34 @@ impl Deployment {
     /// As [`Self::new`], with more to choose.
     ///
     /// # Errors
-    /// [`Error::Insecure`] or [`Error::NoPrimes`] when the model is too deep for any ring of the table; errors of
+    /// [`Error::BadModel`], naming a step, when the model is so deep that values must be refreshed, and there are no calibration samples,
+    /// or a step is too deep for any ring; [`Error::Insecure`] or [`Error::NoPrimes`] when no ring is secure; errors of
     /// [`ModelCircuit::new`] and [`ModelCircuit::prepare`].
     pub fn with_settings(model: &Model, settings: &Settings) -> Result<Self> {
-        let steps = Arc::new(lower(model, &settings.approximate, Style::default())?);
-        let largest = (0..=steps.steps.len()).map(|value| steps.shape(value).iter().product()).max().unwrap_or(1);
-        let builder = Parameters::builder().levels(steps.depth()).scale_bits(settings.scale_bits);
-        let slots = if settings.packing == Packing::Latency { largest } else { 1 };
-        let parameters = builder.security(settings.security).slots(slots).build()?;
-        let circuit = ModelCircuit::of_steps(steps, settings.packing, parameters.slots())?;
+        let (parameters, circuit) = search::search(model, settings)?;
         Self::of_circuit(circuit, parameters)
     }
 
-    /// The model under parameters of the caller's choice; of `settings` packing and approximation count.
+    /// The model under parameters of the caller's choice; of `settings` packing and approximation count. Values are refreshed if the levels
+    /// do not suffice and the parameters have [`Parameters::bootstrapping`].
     ///
     /// # Errors
-    /// [`Error::LevelExhausted`] when they have too few levels; errors of [`ModelCircuit::new`].
+    /// [`Error::LevelExhausted`] when they have too few levels; [`Error::BadModel`] as [`Self::with_settings`]; errors of
+    /// [`ModelCircuit::new`].
     pub fn with_parameters(model: &Model, settings: &Settings, parameters: &Parameters) -> Result<Self> {
-        let circuit = ModelCircuit::new(model, settings.packing, parameters.slots(), &settings.approximate)?;
-        Self::of_circuit(circuit, parameters.clone())
+        Self::of_circuit(search::fit(model, settings, parameters)?, parameters.clone())
     }
 
     fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
-        let (needed, left) = (circuit.depth(), parameters.max_level().0);
-        if needed > left {
-            return Err(Error::LevelExhausted { op: "Deployment", needed, left });
-        }
         let plan = circuit.plan()?;
-        Ok(Self { circuit, parameters, plan })
+        let mut keys = KeyRequest::from_plan(&plan, parameters.max_level());
+        let mut bootstrapper = None;
+        if let Some(slots) = circuit.refreshed_slots()? {
+            let refresh = Bootstrapper::with_slots(&parameters, slots)?;
+            keys = keys.merge(&refresh.keys()?);
+            bootstrapper = Some(Arc::new(refresh));
+        }
+        Ok(Self { circuit, parameters, plan, bootstrapper, keys })
     }
 
     /// The parameters.
@@ -99,7 +121,12 @@ impl Deployment {
         &self.circuit
     }
 
-    /// Levels, rotation keys and operations of one run.
+    /// What refreshes values, where that is needed.
+    pub fn bootstrapper(&self) -> Option<&Bootstrapper> {
+        self.bootstrapper.as_deref()
+    }
+
+    /// Levels, rotation keys and operations of one run, but for those of refreshes: [`Bootstrapper::plan`] tells them.
     pub fn plan(&self) -> &PlanReport {
         &self.plan
     }
@@ -137,9 +164,9 @@ impl Deployment {
         })
     }
 
-    /// The keys that a run needs.
+    /// The keys that a run needs, refreshes included.
     pub fn key_request(&self) -> KeyRequest {
-        KeyRequest::from_plan(&self.plan, self.parameters.max_level())
+        self.keys.clone()
     }
 
     /// The client, with a fresh secret.
@@ -160,7 +187,7 @@ impl Deployment {
     /// None in practice.
     pub fn client_from_seed(&self, seed: &Seed) -> Result<Client> {
         let mut keys = KeyGenerator::from_seed(&self.parameters, seed);
-        let evaluation_keys = keys.evaluation_keys(&self.key_request())?;
+        let evaluation_keys = keys.evaluation_keys(&self.keys)?;
         Ok(Client {
             packer: self.circuit.packer(),
             parameters: self.parameters.clone(),
@@ -219,6 +246,10 @@ impl Server {
     pub fn new(deployment: &Deployment, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
         let evaluator = Evaluator::new(&deployment.parameters, device, keys)?;
         let model = deployment.circuit.prepare(&evaluator, deployment.parameters.max_level())?;
+        let model = match &deployment.bootstrapper {
+            Some(circuit) => model.with_refresh(Arc::new(circuit.prepare(&evaluator)?)),
+            None => model,
+        };
         Ok(Self { evaluator, model })
     }
 

@@ -78,6 +78,8 @@ pub(super) enum Operation {
     Function(usize, Approximation),
     /// `x y`, entry by entry.
     Product(usize, usize),
+    /// `x` with all its levels.
+    Refresh(usize),
 }
 
 impl std::fmt::Display for Operation {
@@ -91,6 +93,7 @@ impl std::fmt::Display for Operation {
             Self::Polynomial(_, p) => write!(f, "polynomial of degree {}", p.degree()),
             Self::Function(_, function) => write!(f, "{function}"),
             Self::Product(..) => write!(f, "product"),
+            Self::Refresh(_) => write!(f, "refresh"),
         }
     }
 }
@@ -100,18 +103,19 @@ impl Operation {
     pub(super) fn operands(&self) -> Vec<usize> {
         match self {
             Self::Affine { terms, .. } => terms.iter().map(|(value, _)| *value).collect(),
-            Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) => vec![*x],
+            Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) | Self::Refresh(x) => vec![*x],
             Self::Product(x, y) => vec![*x, *y],
         }
     }
 
-    /// Levels between its lowest operand and its value.
+    /// Levels between its lowest operand and its value; a refresh takes none, and gives back all.
     pub(super) fn depth(&self) -> u32 {
         match self {
             Self::Affine { terms, .. } => u32::from(!terms.iter().all(|(_, m)| plain_sign(m).is_some())),
             Self::Square(_) | Self::Product(..) => 1,
             Self::Polynomial(_, p) => p.depth(),
             Self::Function(_, f) => f.depth(),
+            Self::Refresh(_) => 0,
         }
     }
 }
@@ -123,19 +127,25 @@ pub(super) fn plain_sign(matrix: &SparseMatrix) -> Option<f64> {
 }
 
 impl Steps {
-    /// Levels of a run.
+    /// Levels of a run, between refreshes.
     pub(super) fn depth(&self) -> u32 {
         self.depths().into_iter().max().unwrap_or(0)
     }
 
-    /// How deep every value lies below the input.
+    /// How deep every value lies below the input and what was refreshed.
     pub(super) fn depths(&self) -> Vec<u32> {
         let mut depths = vec![0];
         for step in &self.steps {
             let lowest = step.operation.operands().into_iter().map(|value| depths[value]).max().unwrap_or(0);
-            depths.push(lowest + step.operation.depth());
+            let fresh = matches!(step.operation, Operation::Refresh(_));
+            depths.push(if fresh { 0 } else { lowest + step.operation.depth() });
         }
         depths
+    }
+
+    /// Whether values are refreshed.
+    pub(super) fn refreshes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.operation, Operation::Refresh(_)))
     }
 
     /// Shape of a value.

@@ -24,14 +24,17 @@ mod layout;
 mod lower;
 mod model;
 mod packing;
+mod place;
 mod refresh;
+mod search;
 #[cfg(test)]
 mod tests;
 pub mod train;
 
 pub use compile::{CompiledModel, ModelCircuit, Progress};
-pub use deploy::{Client, Deployment, Server, Settings};
+pub use deploy::{Bootstraps, Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;
 pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
 pub use packing::{Packer, Packing};
+pub use refresh::{PlannedRefresh, PredictedRefresh, Refresh};
