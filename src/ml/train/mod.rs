@@ -22,10 +22,9 @@ mod checkpoint;
 mod logistic;
 mod packing;
 mod reference;
-mod refresh;
 
+pub use super::refresh::{ClientRefresh, PlannedRefresh, Refresh};
 pub use accuracy::{Accuracy, Counted};
 pub use checkpoint::Checkpoint;
 pub use logistic::{LogisticRegression, LogisticSettings, MiniBatch, Step};
 pub use reference::{ClearTraining, Score};
-pub use refresh::{ClientRefresh, PlannedRefresh, Refresh};
