@@ -225,7 +225,10 @@ impl ModelCircuit {
             let x = clear.value(&packer.pack(samples)?, self.clear_level())?;
             observe(0, x.vectors());
             let mut watch = |_: Progress<'_>| ControlFlow::Continue(());
-            prepared.run_observed(&clear, &x, &mut watch, &mut |step, value| observe(step + 1, value.vectors()))?;
+            prepared.run_observed(&clear, &x, &mut watch, &mut |step, value| {
+                observe(step + 1, value.vectors());
+                Ok(())
+            })?;
         }
         Ok(most)
     }
@@ -437,16 +440,16 @@ impl<E: Evaluator> CompiledModel<E> {
         x: &E::Value,
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<E::Value> {
-        self.run_observed(eval, x, watch, &mut |_, _| ())
+        self.run_observed(eval, x, watch, &mut |_, _| Ok(()))
     }
 
-    /// As [`Self::run_watched`], showing `observe` the value that each step makes.
+    /// As [`Self::run_watched`], showing `observe` the value that each step makes, for it to change.
     pub(super) fn run_observed(
         &self,
         eval: &E,
         x: &E::Value,
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-        observe: &mut dyn FnMut(usize, &E::Value),
+        observe: &mut dyn FnMut(usize, &mut E::Value) -> Result<()>,
     ) -> Result<E::Value> {
         let (left, right) = (eval.level(x), self.input_level);
         if left != right {
@@ -458,8 +461,8 @@ impl<E: Evaluator> CompiledModel<E> {
             if watch(Progress { done, steps, next: &step.name }).is_break() {
                 return Err(Error::Cancelled { done, steps });
             }
-            let value = step.run(eval, &values, self)?;
-            observe(done, &value);
+            let mut value = step.run(eval, &values, self)?;
+            observe(done, &mut value)?;
             // Values that nothing takes any more free their memory.
             for (kept, last) in values.iter_mut().zip(&self.last_use) {
                 if *last <= done {

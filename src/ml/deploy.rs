@@ -5,8 +5,9 @@
 //! not contain one.
 
 use super::compile::{CompiledModel, ModelCircuit, Progress};
-use super::explain::{Explanation, predicted};
+use super::explain::Explanation;
 use super::lower::Approximate;
+use super::predict::predicted;
 use super::{Model, Packer, Packing, search};
 use crate::circuit::PlanReport;
 use crate::ckks::{

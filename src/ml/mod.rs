@@ -25,6 +25,7 @@ mod lower;
 mod model;
 mod packing;
 mod place;
+mod predict;
 mod refresh;
 mod search;
 #[cfg(test)]
