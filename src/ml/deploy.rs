@@ -7,8 +7,9 @@
 
 use super::bundle::ClientBundle;
 use super::compile::{CompiledModel, ModelCircuit, Progress};
-use super::explain::{Explanation, predicted};
+use super::explain::Explanation;
 use super::lower::Approximate;
+use super::predict::predicted;
 use super::{Model, Packing, search};
 use crate::circuit::PlanReport;
 use crate::ckks::{

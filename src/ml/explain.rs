@@ -2,16 +2,16 @@
 
 use super::deploy::Deployment;
 use super::lower::Operation;
-use super::{ModelCircuit, Packing, PredictedRefresh};
+use super::predict::predicted;
+use super::{ModelCircuit, Packing};
 use crate::circuit::{Evaluator as _, Plan, PlanReport};
-use crate::ckks::{Encryption, Magnitude, NoiseEstimator, NoiseValue, Parameters};
+use crate::ckks::{Magnitude, Parameters};
 use crate::error::Result;
 use crate::rlwe::KeyId;
 use crate::units::{Level, LimbCount};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// A deployment, step by step. [`fmt::Display`] prints it, [`Self::svg`] draws it.
 #[derive(Clone, Debug)]
@@ -67,24 +67,6 @@ pub struct StepExplanation {
     pub bytes: u64,
 }
 
-/// The predicted standard deviation of an entry's error after every step.
-pub(super) fn predicted(deployment: &Deployment, samples: Magnitude) -> Result<Vec<f64>> {
-    let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
-    let noise = NoiseEstimator::new(parameters);
-    let top = parameters.max_level();
-    let fresh = |vectors| noise.fresh(Encryption::SecretKey, vectors, top, samples);
-    let x = circuit.input_batches().into_iter().map(fresh).collect::<Result<Vec<_>>>()?;
-    let mut steps = Vec::with_capacity(circuit.steps());
-    let mut prepared = circuit.prepare(&noise, top)?;
-    if let Some(bootstrapper) = deployment.bootstrapper() {
-        prepared = prepared.with_refresh(Arc::new(PredictedRefresh::new(bootstrapper)?));
-    }
-    prepared.run_observed(&noise, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
-        steps.push(value.iter().map(NoiseValue::slot_deviation).fold(0.0, f64::max));
-    })?;
-    Ok(steps)
-}
-
 /// What the circuit needed up to and with each step, and the vectors of its value.
 fn planned(circuit: &ModelCircuit) -> Result<Vec<(PlanReport, usize)>> {
     let plan = Plan::new(circuit.slots());
@@ -93,6 +75,7 @@ fn planned(circuit: &ModelCircuit) -> Result<Vec<(PlanReport, usize)>> {
     let mut steps = Vec::with_capacity(circuit.steps());
     prepared.run_observed(&plan, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
         steps.push((plan.report(), value.iter().map(|part| plan.batch(part)).sum()));
+        Ok(())
     })?;
     Ok(steps)
 }
@@ -136,10 +119,6 @@ impl Explanation {
         let plans = planned(circuit)?.into_iter().zip(predicted(deployment, samples)?);
         for (index, (step, ((mut after, vectors), deviation))) in list.steps.iter().zip(plans).enumerate() {
             let level = Level(top.0 - depths[index + 1]);
-            let entries: usize = match &step.operation {
-                Operation::Affine { terms, .. } => terms.iter().map(|(_, matrix)| matrix.entries()).sum(),
-                _ => 0,
-            };
             if let (Operation::Refresh(_), Some(bootstrapper)) = (&step.operation, deployment.bootstrapper()) {
                 let (low, high) = bootstrapper.plan()?;
                 [low, high].iter().for_each(|report| add_work(&mut refreshes, report));
@@ -159,7 +138,7 @@ impl Explanation {
                 level,
                 scale_bits: parameters.scale_at(level)?.log2(),
                 key_switches: switches(&after) - switches(&before),
-                weights: if combined { entries } else { diagonals },
+                weights: if combined { step.operation.weights() } else { diagonals },
                 products: after.multiplications - before.multiplications,
                 deviation,
                 bytes: bytes_at(parameters, level, vectors)?,

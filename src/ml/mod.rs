@@ -24,6 +24,7 @@ mod lower;
 mod model;
 mod packing;
 mod place;
+mod predict;
 mod private;
 mod refresh;
 mod search;
