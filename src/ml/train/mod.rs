@@ -21,11 +21,13 @@ mod accuracy;
 mod checkpoint;
 mod logistic;
 mod packing;
+mod pca;
 mod reference;
 mod refresh;
 
 pub use accuracy::{Accuracy, Counted};
 pub use checkpoint::Checkpoint;
 pub use logistic::{LogisticRegression, LogisticSettings, MiniBatch, Step};
+pub use pca::{Component, Extracted, Pca, PcaSamples, PcaSettings, principal_components};
 pub use reference::{ClearTraining, Score};
 pub use refresh::{ClientRefresh, PlannedRefresh, Refresh};
