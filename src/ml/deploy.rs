@@ -1,21 +1,26 @@
 //! A model split between its owner's client and somebody else's server.
 //!
-//! [`Deployment`] lowers the model and chooses parameters from the plan. [`Client`] holds the secret key and nothing of the server's;
+//! [`Deployment`] lowers the model and chooses parameters from the plan; it is the server's part, and travels there by itself.
+//! [`ClientBundle`] is the client's. [`Client`] holds the secret key and nothing of the server's;
 //! [`Server`] holds evaluation keys and the encoded model, and has no way to name a secret: the types it is made from do
 //! not contain one.
 
+use super::bundle::ClientBundle;
 use super::compile::{CompiledModel, ModelCircuit, Progress};
 use super::explain::{Explanation, predicted};
 use super::lower::{Approximate, lower};
-use super::{Model, Packer, Packing};
+use super::{Model, Packing};
 use crate::circuit::PlanReport;
 use crate::ckks::{
-    Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters, Security,
+    Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters,
+    Security,
 };
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed};
 use crate::rlwe::EvaluationKeys;
+use crate::units::Level;
+use num_complex::Complex64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -37,6 +42,18 @@ impl Settings {
     pub fn new(packing: Packing) -> Self {
         Self { packing, approximate: Approximate::default(), scale_bits: 30, security: Security::Bits128 }
     }
+}
+
+/// Bytes that a buffer may have on every WebGPU device.
+const BUFFER_BYTES: usize = 1 << 27;
+
+/// Vectors of a ciphertext such that no buffer of a run exceeds [`BUFFER_BYTES`], or one vector.
+fn vectors_a_part(parameters: &Parameters) -> Result<usize> {
+    let (rlwe, limbs) = (parameters.rlwe(), parameters.limbs_at(parameters.max_level())?);
+    // The largest is the second half of a product, raised for every digit of a key; else the three halves of a product.
+    let raised = rlwe.digits(limbs).len() * (limbs.0 + rlwe.special().0) as usize;
+    let words = raised.max(3 * limbs.0 as usize) << parameters.log_n().get();
+    Ok((BUFFER_BYTES / (4 * words)).max(1))
 }
 
 /// A model with parameters to run it under.
@@ -80,13 +97,24 @@ impl Deployment {
         Self::of_circuit(circuit, parameters.clone())
     }
 
-    fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
+    pub(super) fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
         let (needed, left) = (circuit.depth(), parameters.max_level().0);
         if needed > left {
             return Err(Error::LevelExhausted { op: "Deployment", needed, left });
         }
+        let circuit = circuit.in_parts_of(vectors_a_part(&parameters)?);
         let plan = circuit.plan()?;
         Ok(Self { circuit, parameters, plan })
+    }
+
+    /// The same one with another plan, for inputs of one vector.
+    pub(super) fn replanned(self, plan: PlanReport) -> Self {
+        Self { circuit: self.circuit.in_parts_of(1), plan, ..self }
+    }
+
+    /// The same one with numbers of no meaning for weights.
+    pub(super) fn without_weights(&self) -> Result<Self> {
+        Ok(Self { circuit: self.circuit.without_weights()?, ..self.clone() })
     }
 
     /// The parameters.
@@ -142,65 +170,86 @@ impl Deployment {
         KeyRequest::from_plan(&self.plan, self.parameters.max_level())
     }
 
-    /// The client, with a fresh secret.
-    ///
-    /// # Errors
-    /// [`Error::NoEntropy`].
-    pub fn client(&self) -> Result<Client> {
-        self.client_from_seed(&Seed::from_os()?)
+    /// What a client needs to know: nothing of the weights.
+    pub fn client_bundle(&self) -> ClientBundle {
+        ClientBundle {
+            parameters: self.parameters.clone(),
+            packer: self.circuit.packer(),
+            part: self.circuit.part(),
+            keys: self.key_request(),
+        }
     }
 
-    /// A client whose keys and randomness depend on the seed alone: **for reproducible experiments only**.
-    ///
-    /// Whoever knows the seed reads the data. And one seed must never encrypt two different messages, in one client made
-    /// again or in another process: both ciphertexts would repeat the randomness, and anyone who subtracts them reads the
-    /// difference of the messages, without the seed.
+    /// A client, as [`ClientBundle::client`].
     ///
     /// # Errors
-    /// None in practice.
+    /// As there.
+    pub fn client(&self) -> Result<Client> {
+        self.client_bundle().client()
+    }
+
+    /// A client for **reproducible experiments only**, as [`ClientBundle::client_from_seed`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn client_from_seed(&self, seed: &Seed) -> Result<Client> {
-        let mut keys = KeyGenerator::from_seed(&self.parameters, seed);
-        let evaluation_keys = keys.evaluation_keys(&self.key_request())?;
-        Ok(Client {
-            packer: self.circuit.packer(),
-            parameters: self.parameters.clone(),
-            evaluation_keys,
-            encryptor: keys.encryptor(),
-            decryptor: keys.decryptor(),
-        })
+        self.client_bundle().client_from_seed(seed)
     }
 }
 
 /// The data owner's side.
 #[derive(Debug)]
 pub struct Client {
-    packer: Packer,
-    parameters: Parameters,
+    bundle: ClientBundle,
     evaluation_keys: EvaluationKeys,
     encryptor: Encryptor,
     decryptor: Decryptor,
 }
 
 impl Client {
+    pub(super) fn new(bundle: &ClientBundle, seed: &Seed) -> Result<Self> {
+        let mut keys = KeyGenerator::from_seed(&bundle.parameters, seed);
+        let evaluation_keys = keys.evaluation_keys(&bundle.keys)?;
+        let (encryptor, decryptor) = (keys.encryptor(), keys.decryptor());
+        Ok(Self { bundle: bundle.clone(), evaluation_keys, encryptor, decryptor })
+    }
+
     /// What the server needs to compute. Nothing in it is secret.
     pub fn evaluation_keys(&self) -> &EvaluationKeys {
         &self.evaluation_keys
     }
 
-    /// Packs and encrypts samples: a batch of one vector a sample, or of one vector a feature.
+    /// One vector of weights.
+    pub(super) fn encrypt_vector(
+        &self,
+        parameters: &Parameters,
+        vector: &[Complex64],
+        level: Level,
+    ) -> Result<HostCiphertext> {
+        if !parameters.is_same(&self.bundle.parameters) {
+            return Err(Error::ParameterMismatch { op: "PrivateDeployment::encrypt" });
+        }
+        self.encryptor.encrypt_complex(&[vector.to_vec()], level)
+    }
+
+    /// Packs and encrypts samples: a vector a sample, or a vector a feature, in as few ciphertexts as every device can hold: no buffer of
+    /// a run is larger than 128 MiB.
     ///
     /// # Errors
     /// As [`Packer::pack`].
-    pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<HostCiphertext> {
-        self.encryptor.encrypt_complex(&self.packer.pack(samples)?, self.parameters.max_level())
+    pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<Vec<HostCiphertext>> {
+        let ClientBundle { parameters, packer, part, .. } = &self.bundle;
+        let encrypt = |part| self.encryptor.encrypt_complex(part, parameters.max_level());
+        packer.pack(samples)?.chunks(*part).map(encrypt).collect()
     }
 
     /// The model's answers for the `samples` samples that were encrypted. For the key owner's eyes.
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`]; as [`Packer::unpack`].
-    pub fn decrypt(&self, answer: &HostCiphertext, samples: usize) -> Result<Vec<Vec<f64>>> {
-        self.packer.unpack(&self.decryptor.decrypt(answer)?, samples)
+    pub fn decrypt(&self, answer: &[HostCiphertext], samples: usize) -> Result<Vec<Vec<f64>>> {
+        let vectors = answer.iter().map(|part| self.decryptor.decrypt(part)).collect::<Result<Vec<_>>>()?;
+        self.bundle.packer.unpack(&vectors.concat(), samples)
     }
 }
 
@@ -219,7 +268,11 @@ impl Server {
     pub fn new(deployment: &Deployment, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
         let evaluator = Evaluator::new(&deployment.parameters, device, keys)?;
         let model = deployment.circuit.prepare(&evaluator, deployment.parameters.max_level())?;
-        Ok(Self { evaluator, model })
+        Ok(Self::of_model(evaluator, model))
+    }
+
+    pub(super) fn of_model(evaluator: Evaluator, model: CompiledModel<Evaluator>) -> Self {
+        Self { evaluator, model }
     }
 
     /// Where it computes.
@@ -230,9 +283,9 @@ impl Server {
     /// The encrypted answers to encrypted samples.
     ///
     /// # Errors
-    /// [`Error::LevelMismatch`] for a ciphertext below the highest level; [`Error::ShapeMismatch`] for another batch than
+    /// [`Error::LevelMismatch`] for a ciphertext below the highest level; [`Error::ShapeMismatch`] for other batches than
     /// the packing's; [`Error::ParameterMismatch`]; device failures.
-    pub fn run(&self, samples: &HostCiphertext) -> Result<HostCiphertext> {
+    pub fn run(&self, samples: &[HostCiphertext]) -> Result<Vec<HostCiphertext>> {
         self.run_watched(samples, &mut |_| ControlFlow::Continue(()))
     }
 
@@ -242,11 +295,11 @@ impl Server {
     /// As [`Self::run`]; [`Error::Cancelled`].
     pub fn run_watched(
         &self,
-        samples: &HostCiphertext,
+        samples: &[HostCiphertext],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-    ) -> Result<HostCiphertext> {
-        let x = self.evaluator.load(samples)?;
-        self.model.run_watched(&self.evaluator, &x, watch)?.to_host()
+    ) -> Result<Vec<HostCiphertext>> {
+        let x = samples.iter().map(|part| self.evaluator.load(part)).collect::<Result<Vec<_>>>()?;
+        self.model.run_watched(&self.evaluator, &x, watch)?.iter().map(Ciphertext::to_host).collect()
     }
 }
 
