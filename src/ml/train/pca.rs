@@ -26,7 +26,8 @@ pub struct PcaSettings {
     pub components: usize,
     /// Products with the covariance for each. The part of the next component that is left falls by the ratio of both variances each time.
     pub iterations: usize,
-    /// No direction has a larger variance. Components down to a sixth of this, or of 2, are found; smaller ones die out.
+    /// No direction may have a larger variance: the fit would diverge, and what comes out mean nothing. Components down to a sixth of this, or
+    /// of 2, are found; smaller ones die out.
     pub largest: f64,
 }
 
