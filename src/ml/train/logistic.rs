@@ -2,10 +2,10 @@
 
 use super::accuracy::{Accuracy, Counted};
 use super::packing::Layout;
-use super::refresh::{PlannedRefresh, Refresh, Walk};
 use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
 use crate::ckks::{Bootstrapper, KeyRequest};
 use crate::error::{Error, Result};
+use crate::ml::refresh::{PlannedRefresh, Refresh, Walk};
 use crate::units::Level;
 use num_complex::Complex64;
 

@@ -9,10 +9,10 @@
 //! columns  v_j at (i, j)     y_i = sum_j C_ij v_j     right at j = 0 alone: a mask, then spread over j
 //! ```
 
-use super::refresh::{PlannedRefresh, Refresh, Walk};
 use crate::circuit::{Evaluator, Plan, Polynomial, interpolate};
 use crate::ckks::{Bootstrapper, KeyRequest};
 use crate::error::{Error, Result};
+use crate::ml::refresh::{PlannedRefresh, Refresh, Walk};
 use num_complex::Complex64;
 
 /// What is fitted, and how.
