@@ -360,7 +360,7 @@ impl Server {
                 None => step.squares,
             };
             (at.state, state) = (step.state.to_host()?, step.state);
-            refreshes += u32::from(step.refreshed);
+            refreshes += step.refreshes;
             seconds.push(start.elapsed().as_secs_f64());
             at.batch += 1;
             if at.batch as usize == self.batches.len() {
@@ -396,7 +396,7 @@ fn train_in_the_clear(task: &Task, batches: &[Samples], epochs: u32) -> Result<(
         record.losses.push(squares / task.train.0.len() as f64);
         record.scores.push(Score::new(&training.logits(&task.held_out.0), &task.held_out.1)?);
     }
-    Ok((record, training.weights()?))
+    Ok((record, training.weights()?.remove(0)))
 }
 
 /// Writes beside the file and moves, so that a crash leaves the checkpoint before.

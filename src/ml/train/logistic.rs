@@ -1,6 +1,6 @@
 //! Multinomial logistic regression as a circuit.
 
-use super::packing::Layout;
+use super::packing::{Layout, sum};
 use super::refresh::{PlannedRefresh, Refresh};
 use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
 use crate::ckks::{Bootstrapper, KeyRequest};
@@ -27,6 +27,57 @@ pub struct LogisticSettings {
     pub logit_bound: f64,
     /// Degree of the polynomial.
     pub degree: usize,
+}
+
+impl LogisticSettings {
+    pub(super) fn check(&self) -> Result<()> {
+        if self.features == 0 || self.classes < 2 || self.batch == 0 {
+            let reason = "at least one feature, two classes and one sample a mini-batch are needed".into();
+            return Err(Error::InvalidParameter { what: "training", reason });
+        }
+        positive("learning_rate", self.learning_rate)?;
+        positive("weight_bound", self.weight_bound)?;
+        positive("logit_bound", self.logit_bound)?;
+        if !(0.0..1.0).contains(&self.momentum) {
+            let reason = format!("{} is not in 0..1", self.momentum);
+            return Err(Error::InvalidParameter { what: "momentum", reason });
+        }
+        if !(1..=255).contains(&self.degree) {
+            let reason = format!("{} is not in 1..=255", self.degree);
+            return Err(Error::InvalidParameter { what: "degree", reason });
+        }
+        Ok(())
+    }
+
+    /// A class's probability, as a polynomial of its logit divided by the bound.
+    pub(super) fn probability(&self) -> Result<Polynomial> {
+        let others = (self.classes - 1) as f64;
+        let steepness = self.logit_bound * self.classes as f64 / others;
+        let probability = |u: f64| 1.0 / (1.0 + others * (-u * steepness).exp());
+        interpolate("softmax", probability, -1.0, 1.0, self.degree)
+    }
+
+    /// What a step without a gradient makes of a state `a + i w`, from `2 a` and `2 i w`.
+    pub(super) fn coast<E: Evaluator>(
+        &self,
+        eval: &E,
+        twice_ahead: &E::Value,
+        twice_weights_i: &E::Value,
+        level: Level,
+    ) -> Result<E::Value> {
+        // (1 + m) (1 + i) a  and  -m / (1 + m) w.
+        let more = 1.0 + self.momentum;
+        let both = eval.add(twice_ahead, &eval.mul_i(twice_ahead)?)?;
+        let minus_twice_weights = eval.mul_i(twice_weights_i)?;
+        eval.dot_scalars(&[(&both, more / 2.0), (&minus_twice_weights, self.momentum / more / 2.0)], level)
+    }
+}
+
+pub(super) fn positive(what: &'static str, x: f64) -> Result<()> {
+    if (1e-9..=1e9).contains(&x) {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter { what, reason: format!("{x} is not positive and of usual size") })
 }
 
 /// Multinomial logistic regression on encrypted samples, labels and weights: Nesterov's accelerated gradient descent in mini-batches.
@@ -69,15 +120,15 @@ pub struct MiniBatch<V> {
     pub labels: V,
 }
 
-/// Weights and momentum after a step.
+/// What a step leaves.
 #[derive(Clone, Debug)]
 pub struct Step<V> {
-    /// The new state.
+    /// Weights and momentum.
     pub state: V,
     /// The squared error of every probability before the step, for [`LogisticRegression::total`].
     pub squares: V,
-    /// Whether the old one was refreshed first.
-    pub refreshed: bool,
+    /// Refreshes that it took.
+    pub refreshes: u32,
 }
 
 impl LogisticRegression {
@@ -88,25 +139,9 @@ impl LogisticRegression {
     /// classes exceed the slots.
     pub fn new(settings: LogisticSettings, slots: usize) -> Result<Self> {
         let s = settings;
+        s.check()?;
         let layout = Layout::new(s.features, s.classes, s.batch, slots)?;
-        for (what, x) in
-            [("learning_rate", s.learning_rate), ("weight_bound", s.weight_bound), ("logit_bound", s.logit_bound)]
-        {
-            if !(1e-9..=1e9).contains(&x) {
-                return Err(Error::InvalidParameter { what, reason: format!("{x} is not positive and of usual size") });
-            }
-        }
-        if !(0.0..1.0).contains(&s.momentum) {
-            let reason = format!("{} is not in 0..1", s.momentum);
-            return Err(Error::InvalidParameter { what: "momentum", reason });
-        }
-        if !(1..=255).contains(&s.degree) {
-            return Err(Error::InvalidParameter { what: "degree", reason: format!("{} is not in 1..=255", s.degree) });
-        }
-        let others = (s.classes - 1) as f64;
-        let steepness = s.logit_bound * s.classes as f64 / others;
-        let probability = |u: f64| 1.0 / (1.0 + others * (-u * steepness).exp());
-        let probability = interpolate("softmax", probability, -1.0, 1.0, s.degree)?;
+        let probability = s.probability()?;
         Ok(Self { settings, layout, probability })
     }
 
@@ -206,52 +241,12 @@ impl LogisticRegression {
     /// # Errors
     /// [`Error::ShapeMismatch`] for an empty vector or no samples.
     pub fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
-        let (Some(total), true) = (total.first(), samples > 0) else {
-            let (expected, got) = ("a vector, and at least one sample".into(), format!("{samples} samples"));
-            return Err(Error::ShapeMismatch { op: "unpack_loss", expected, got });
-        };
         // A logit of zero stands where there is no sample or no class.
-        let copies = self.layout.copies() as f64;
-        let real = copies * (samples as f64) * self.settings.classes as f64;
-        let empty = (batches as f64) * self.period() as f64 - real;
-        Ok((total.re - empty * self.probability.at(0.0).powi(2)) / (copies * samples as f64))
+        let (copies, elsewhere) = (self.layout.copies(), self.probability.at(0.0).powi(2));
+        self.layout.loss(total, (samples, batches), (copies, self.settings.classes), elsewhere)
     }
 
     // --- the circuit ------------------------------------------------------------------------
-
-    /// `weights` times every sample, summed over features, at the place of each class and sample.
-    fn forward<E: Evaluator>(&self, eval: &E, weights: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
-        if samples.len() != self.vectors() {
-            let (expected, got) = (format!("{} values of one vector", self.vectors()), format!("{}", samples.len()));
-            return Err(Error::ShapeMismatch { op: "LogisticRegression", expected, got });
-        }
-        let level = eval.level(weights);
-        let below = level.0.checked_sub(1).ok_or(Error::LevelExhausted { op: "logits", needed: 1, left: 0 })?;
-        let mut turned = Vec::with_capacity(samples.len());
-        turned.push(eval.drop_to(weights, level)?);
-        for j in 1..samples.len() {
-            turned.push(eval.rotate(&turned[j - 1], -self.layout.feature_step())?);
-        }
-        let samples = samples.iter().map(|x| eval.drop_to(x, level)).collect::<Result<Vec<_>>>()?;
-        let products: Vec<_> = turned.iter().zip(&samples).collect();
-        let sum = eval.dot(&products, &[], Level(below))?;
-        self.layout.group_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
-    }
-
-    /// The error of every logit times every sample, summed over samples, at the place of each feature and class where the mask is not zero.
-    fn backward<E: Evaluator>(&self, eval: &E, error: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
-        let level = eval.level(error);
-        let mut sum: Option<E::Value> = None;
-        for x in samples.iter().rev() {
-            let product = eval.mul(&eval.drop_to(x, level)?, error)?;
-            sum = Some(match sum {
-                Some(sum) => eval.add(&eval.rotate(&sum, self.layout.feature_step())?, &product)?,
-                None => product,
-            });
-        }
-        let sum = sum.expect("a mini-batch has a vector");
-        self.layout.sample_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
-    }
 
     /// One step of descent, after a refresh where too few levels are left for it.
     ///
@@ -276,27 +271,21 @@ impl LogisticRegression {
         }
         let conjugate = eval.conjugate(&state)?;
         let twice_ahead = eval.add(&state, &conjugate)?;
-        let logits = self.forward(eval, &twice_ahead, &batch.samples)?;
+        let logits = self.layout.forward(eval, &twice_ahead, &batch.samples)?;
         let probability = self.probability.evaluate(eval, &logits)?;
         let error = eval.sub(&eval.drop_to(&batch.labels, eval.level(&probability))?, &probability)?;
         let squares = eval.square(&error)?;
-        let gradient = self.backward(eval, &error, &batch.samples)?;
+        let gradient = self.layout.backward(eval, &error, &batch.samples)?;
 
         // The mask takes the sum over samples from where it is valid, and carries every factor; then all samples get it.
         let s = &self.settings;
         let rate = s.learning_rate / (s.batch as f64 * self.sample_factor() * s.weight_bound);
         let mask = eval.encode(&[self.layout.mask(Complex64::new(rate, rate))], eval.level(&gradient))?;
         let update = eval.dot_plain(&[(&gradient, &mask)])?;
-        let update =
-            self.layout.sample_folds().try_fold(update, |sum, step| eval.add(&sum, &eval.rotate(&sum, -step)?))?;
+        let update = sum(eval, update, self.layout.sample_folds().map(|step| -step))?;
 
-        // (1 + m) (1 + i) a  and  -m / (1 + m) w, from 2 a and 2 i w.
-        let more = 1.0 + s.momentum;
-        let both = eval.add(&twice_ahead, &eval.mul_i(&twice_ahead)?)?;
-        let minus_twice_weights = eval.mul_i(&eval.sub(&state, &conjugate)?)?;
-        let terms = [(&both, more / 2.0), (&minus_twice_weights, s.momentum / more / 2.0)];
-        let kept = eval.dot_scalars(&terms, eval.level(&update))?;
-        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshed })
+        let kept = s.coast(eval, &twice_ahead, &eval.sub(&state, &conjugate)?, eval.level(&update))?;
+        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshes: u32::from(refreshed) })
     }
 
     /// The sum of all slots, in every slot, for [`Self::unpack_loss`]: of the squares of one step, or of the sum of several.
@@ -306,8 +295,7 @@ impl LogisticRegression {
     /// # Errors
     /// Keys as [`Self::keys`] lists them.
     pub fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
-        let sum = eval.drop_to(squares, eval.level(squares))?;
-        self.layout.all_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
+        sum(eval, eval.drop_to(squares, eval.level(squares))?, self.layout.all_folds())
     }
 
     /// The logits of samples under the weights of a state, for [`Self::unpack_logits`].
@@ -318,6 +306,6 @@ impl LogisticRegression {
     /// [`Error::LevelExhausted`]; others as [`Self::step`].
     pub fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
         let twice_weights_i = eval.sub(state, &eval.conjugate(state)?)?;
-        self.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
+        self.layout.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
     }
 }

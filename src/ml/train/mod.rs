@@ -17,11 +17,13 @@
 
 mod checkpoint;
 mod logistic;
+mod mlp;
 mod packing;
 mod reference;
 mod refresh;
 
 pub use checkpoint::Checkpoint;
 pub use logistic::{LogisticRegression, LogisticSettings, MiniBatch, Step};
+pub use mlp::{Mlp, MlpSettings};
 pub use reference::{ClearTraining, Score};
 pub use refresh::{PlannedRefresh, Refresh};
