@@ -351,17 +351,19 @@ impl Mlp {
         let error = sum(eval, error, self.layout.group_folds())?;
         let first = self.layout.backward(eval, &error, &batch.samples)?;
 
-        // Masks take sums from where they are valid, and carry every factor; then all samples get them.
+        // Masks take sums from where they are valid; then all samples get them. The second layer has a level to spare: its factor comes last, when copies
+        // have added up their noise.
         let rate = s.learning_rate / (s.batch as f64 * s.weight_bound);
-        let take = |wanted: bool, rate: f64| if wanted { Complex64::new(rate, rate) } else { Complex64::ZERO };
+        let take = |wanted: bool, factor: f64| if wanted { Complex64::new(factor, factor) } else { Complex64::ZERO };
         let second = self.masked(eval, &second, |f, k, i| {
             let (class, group) = self.layout.copy_and_group(f);
-            take(i == 0 && group == 0 && class < s.classes && k < self.settings.hidden, rate / c)
+            take(i == 0 && group == 0 && class < s.classes && k < self.settings.hidden, 1.0)
         })?;
         let second = sum(eval, second, self.layout.copy_folds().map(|step| -step))?;
         let first =
             self.masked(eval, &first, |f, k, i| take(i == 0 && self.first(f, k, i), rate * c * s.logit_bound))?;
-        let second = eval.rotate(&eval.drop_to(&second, eval.level(&first))?, -self.layout.half_step())?;
+        let second = eval.dot_scalars(&[(&second, rate / c)], eval.level(&first))?;
+        let second = eval.rotate(&second, -self.layout.half_step())?;
         let update = sum(eval, eval.add(&first, &second)?, self.layout.half_folds().map(|step| -step))?;
 
         let kept = s.coast(eval, &twice_ahead, &eval.sub(&state, &conjugate)?, eval.level(&update))?;
