@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 const IMAGES: &str = include_str!("../examples/data/digits/digits.csv");
 const WEIGHTS: &[u8] = include_bytes!("../examples/data/digits/mlp.safetensors");
 
-fn set_up(deployment: &Deployment, place: &Place, images: usize) -> Result<(Server, HostCiphertext)> {
+fn set_up(deployment: &Deployment, place: &Place, images: usize) -> Result<(Server, Vec<HostCiphertext>)> {
     let client = deployment.client_from_seed(&Seed::from_bytes([3; 32]))?;
     let pixels = |line: &str| line.split(',').take(64).filter_map(|x| x.parse().ok()).map(|x: f64| x / 16.0).collect();
     let samples: Vec<Vec<f64>> = IMAGES.lines().cycle().take(images).map(pixels).collect();

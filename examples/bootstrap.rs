@@ -5,13 +5,17 @@
 //!
 //! `cargo run --release --example bootstrap -- --preset n16 --json`
 
+#[path = "common/device.rs"]
+mod device;
+
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use clap::{Parser, ValueEnum};
+use device::DeviceChoice;
 use num_complex::Complex64;
+use ringlight::Error;
 use ringlight::ckks::{Bootstrapper, Evaluator, KeyGenerator, Parameters, Precision};
 use ringlight::math::Seed;
-use ringlight::{Device, Error};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -52,13 +56,6 @@ enum Preset {
     N16Dense,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum DeviceChoice {
-    Auto,
-    Cpu,
-    Gpu,
-}
-
 /// Bits that `--twice` enlarges the error by: less than the precision of any slot.
 const ENLARGED: u32 = 12;
 
@@ -79,11 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn refresh(options: &Options) -> Result<bool, Error> {
-    let device = match options.device {
-        DeviceChoice::Auto => Device::auto(),
-        DeviceChoice::Cpu => Device::cpu(),
-        DeviceChoice::Gpu => Device::gpu()?,
-    };
+    let device = options.device.open()?;
     // The least precision that counts as success: in the mean, and of the worst slot.
     let (parameters, promised) = match options.preset {
         Preset::Insecure => (Parameters::insecure_bootstrap()?, (26.0, 24.0)),

@@ -60,7 +60,8 @@ fn run<E: Circuit>(eval: &E, inputs: Vec<E::Value>, steps: &[Step]) -> ringlight
             12 => eval.dot_plain(&[(a, &plain(1)?), (b, &plain(BATCH)?)])?,
             13 => {
                 let entries = (0..BATCH * BATCH).map(|_| random.real() / 2.0).collect();
-                eval.combine(a, &eval.encode_weights(&Matrix::new(BATCH, BATCH, entries)?, level)?)?
+                let weights = eval.encode_weights(&Matrix::new(BATCH, BATCH, entries)?, level)?;
+                eval.combine(&[(a, &weights), (b, &weights)])?
             }
             14 => eval.drop_to(a, Level(level.0 - 1))?,
             15 => eval.dot(&[(a, b), (b, b)], &[(a, random.real()), (b, 0.0)], Level(level.0 - 1))?,

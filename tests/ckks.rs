@@ -269,7 +269,7 @@ fn exercise<E: circuit::Evaluator>(eval: &E, x: &E::Value, y: &E::Value) -> Vec<
         ("dot_plain", eval.dot_plain(&[(x, &one), (y, &all)]).unwrap()),
         ("rotate", eval.rotate(x, -3).unwrap()),
         ("conjugate", eval.conjugate(x).unwrap()),
-        ("combine", eval.combine(x, &weights).unwrap()),
+        ("combine", eval.combine(&[(x, &weights)]).unwrap()),
         ("drop_to", eval.drop_to(x, low).unwrap()),
         ("mul + mul_scalar", eval.add(&product, &eval.mul_scalar(y, 0.5).unwrap()).unwrap()),
         ("square - drop_to", eval.sub(&eval.square(x).unwrap(), &eval.drop_to(y, low).unwrap()).unwrap()),

@@ -5,7 +5,7 @@ mod common;
 
 use common::devices;
 use ringlight::circuit::Matrix;
-use ringlight::ckks::Magnitude;
+use ringlight::ckks::{Evaluator, HostCiphertext, KeyGenerator, Magnitude};
 use ringlight::math::Seed;
 use ringlight::ml::{Activation, Approximate, Conv2d, Deployment, Layer, Model, Packing, Pool2d, Server, Settings};
 use ringlight::{Error, Result};
@@ -71,7 +71,7 @@ fn encrypted_answers_are_the_simulated_ones() -> Result<()> {
             for device in devices().into_iter().take(most) {
                 let server = Server::new(&deployment, &device, client.evaluation_keys())?;
                 let answer = server.run(&request)?;
-                digests.push(answer.digest());
+                digests.push(answer.iter().map(HostCiphertext::digest).collect::<Vec<_>>());
                 let answers = client.decrypt(&answer, samples.len())?;
                 // A softmax does not enlarge a difference.
                 let off = largest_difference(&answers, &clear);
@@ -96,5 +96,36 @@ fn a_server_can_be_watched_and_stopped() -> Result<()> {
     });
     assert!(matches!(answer, Err(Error::Cancelled { done: 2, steps: 3 })));
     assert_eq!(names, ["0", "1", "2, 3, 4"]);
+    Ok(())
+}
+
+#[test]
+fn parts_of_a_batch_give_the_bits_of_the_whole() -> Result<()> {
+    let model = model(Activation::Square);
+    let deployment = Deployment::new(&model, Packing::Batch)?;
+    let parameters = deployment.parameters();
+    let mut keys = KeyGenerator::from_seed(parameters, &Seed::from_bytes([8; 32]));
+    let evaluation_keys = keys.evaluation_keys(&deployment.key_request())?;
+    let (circuit, top) = (deployment.circuit(), parameters.max_level());
+    let packed = circuit.packer().pack(&samples(2))?;
+    let sent = keys.encryptor().encrypt_complex(&packed, top)?;
+    for device in devices() {
+        let eval = Evaluator::new(parameters, &device, &evaluation_keys)?;
+        let x = eval.load(&sent)?;
+        let whole = circuit.prepare(&eval, top)?.run(&eval, &[x.clone()])?.remove(0);
+        let vectors = x.batch();
+        let parts = (0..vectors).step_by(23).map(|first| x.slice(first, 23.min(vectors - first)));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        assert_eq!(parts.len(), 3);
+        let answers = circuit.clone().in_parts_of(23).prepare(&eval, top)?.run(&eval, &parts)?;
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].to_host()?.digest(), whole.to_host()?.digest(), "{}", device.name());
+        // Hidden values and answers in several parts.
+        let parts = (0..vectors).map(|v| x.slice(v, 1)).collect::<Result<Vec<_>>>()?;
+        let answers = circuit.clone().in_parts_of(1).prepare(&eval, top)?.run(&eval, &parts)?;
+        for (o, answer) in (0..4).zip(&answers) {
+            assert_eq!(answer.to_host()?.digest(), whole.slice(o, 1)?.to_host()?.digest(), "{}", device.name());
+        }
+    }
     Ok(())
 }

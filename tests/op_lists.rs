@@ -113,7 +113,7 @@ fn operations_without_keys_run_these_operations() {
         r.expect("dot_plain", &dot, |e| circuit::Evaluator::dot_plain(e, &[(a, &plain), (a, &plain)]));
         let weights = r.eval.load_weights(&Matrix::new(2, 3, vec![0.5; 6]).unwrap(), top).unwrap();
         let combine = ["combine 4x5 <- 6x5, 6x5", "mod_down 4x4 <- 4x5"];
-        r.expect("combine, rescale", &combine, |e| circuit::Evaluator::combine(e, a, &weights));
+        r.expect("combine, rescale", &combine, |e| circuit::Evaluator::combine(e, &[(a, &weights)]));
     }
 }
 

@@ -6,7 +6,7 @@ use ringlight::circuit::{Clear, ClearValue, Matrix};
 use ringlight::ckks::{BootstrapSecret, Bootstrapper, Bootstrapping, Evaluator, KeyGenerator, Parameters};
 use ringlight::math::Seed;
 use ringlight::ml::train::{
-    Checkpoint, ClearTraining, LogisticSettings, MiniBatch, Mlp, MlpSettings, PlannedRefresh, Score,
+    Checkpoint, LogisticSettings, MiniBatch, Mlp, MlpSettings, PlannedRefresh, Score, Trainable,
 };
 use ringlight::rlwe::wire::Limits;
 use ringlight::units::Level;
@@ -77,12 +77,12 @@ fn steps_in_the_clear_reading_are_nesterov_s_descent_with_a_softmax() {
         let mut settings = settings(features, hidden, 2, batch);
         settings.training.degree = 127;
         let training = Mlp::new(settings, slots).unwrap();
-        assert_eq!((training.vectors(), training.depth()), (groups, 10), "{slots} {features} {hidden} {batch}");
+        assert_eq!((training.vectors(), training.depth()), (groups, 15), "{slots} {features} {hidden} {batch}");
         let refresh = PlannedRefresh { input: Level(2), output: Level(13) };
         let clear = Clear::new(slots, refresh.output);
-        let start = training.random_start(&seed(3)).unwrap();
-        let mut reference = ClearTraining::mlp(&settings, &start).unwrap();
-        let mut state = clear.value(&[training.pack_start(&start).unwrap()], refresh.output).unwrap();
+        let start = training.start_weights(&seed(3)).unwrap();
+        let mut reference = training.in_the_clear(&start).unwrap();
+        let mut state = clear.value(&[training.pack_weights(&start).unwrap()], refresh.output).unwrap();
         assert!(distance(&training.unpack_weights(&state.vectors()[0]).unwrap(), &start) < 1e-12);
         for step in 0..5 {
             // The last one is not full.
@@ -120,9 +120,9 @@ fn a_hidden_layer_learns_several_classes_with_a_low_degree_as_with_the_softmax()
     let clear = Clear::new(4096, refresh.output);
     let data = samples(60, 6, 3, 1);
     let batch = clear_batch(&training, &clear, &data, refresh.output);
-    let start = training.random_start(&seed(1)).unwrap();
-    let mut reference = ClearTraining::mlp(&settings, &start).unwrap();
-    let mut state = clear.value(&[training.pack_start(&start).unwrap()], refresh.output).unwrap();
+    let start = training.start_weights(&seed(1)).unwrap();
+    let mut reference = training.in_the_clear(&start).unwrap();
+    let mut state = clear.value(&[training.pack_weights(&start).unwrap()], refresh.output).unwrap();
     let untrained = Score::new(&reference.logits(&data.0), &data.1).unwrap();
     for _ in 0..40 {
         state = training.step(&clear, &refresh, &state, &batch).unwrap().state;
@@ -168,7 +168,7 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     let load = |vector: Vec<Complex64>| evaluator.load(&encryptor.encrypt_complex(&[vector], top).unwrap()).unwrap();
     let planned = PlannedRefresh::from(&circuit);
     let clear = Clear::new(parameters.slots(), top);
-    let start = training.pack_start(&training.random_start(&seed(2)).unwrap()).unwrap();
+    let start = training.pack_weights(&training.start_weights(&seed(2)).unwrap()).unwrap();
     let mut expected = clear.value(&[start.clone()], top).unwrap();
     let mut state = load(start);
     let mut stored = vec![];
@@ -249,26 +249,26 @@ fn what_cannot_be_trained_is_an_error() {
 
     let training = Mlp::new(SETTINGS, 256).unwrap();
     let (x, y) = samples(8, 3, 2, 1);
-    let start = training.random_start(&seed(1)).unwrap();
+    let start = training.start_weights(&seed(1)).unwrap();
     let mismatch = |result: ringlight::Result<()>| assert!(matches!(result, Err(Error::ShapeMismatch { .. })));
     mismatch(training.pack_samples(&[]).map(|_| ()));
     mismatch(training.pack_samples(&samples(9, 3, 2, 1).0).map(|_| ()));
     mismatch(training.pack_labels(&[]).map(|_| ()));
-    mismatch(training.pack_start(&[start[1].clone(), start[0].clone()]).map(|_| ()));
-    mismatch(ClearTraining::mlp(&SETTINGS, &[start[1].clone(), start[0].clone()]).map(|_| ()));
+    mismatch(training.pack_weights(&[start[1].clone(), start[0].clone()]).map(|_| ()));
+    mismatch(training.in_the_clear(&[start[1].clone(), start[0].clone()]).map(|_| ()));
     mismatch(training.unpack_weights(&[]).map(|_| ()));
     mismatch(training.unpack_logits(&[Complex64::ZERO; 4], 8).map(|_| ()));
     mismatch(training.unpack_logits(&[Complex64::ZERO; 256], 9).map(|_| ()));
     mismatch(training.unpack_loss(&[], 8, 1).map(|_| ()));
     assert!(matches!(training.pack_labels(&[0, 2]), Err(Error::BadValue { index: 1, .. })));
     let large = [start[0].clone(), Matrix::new(2, 4, vec![4.5; 8]).unwrap()];
-    assert!(matches!(training.pack_start(&large), Err(Error::BadValue { index: 16, .. })));
+    assert!(matches!(training.pack_weights(&large), Err(Error::BadValue { index: 16, .. })));
 
     // A chain too short for either half of a step, too few vectors, and logits beyond what a refresh takes.
     let refresh = PlannedRefresh { input: Level(2), output: Level(8) };
     let clear = Clear::new(256, refresh.output);
     let batch = clear_batch(&training, &clear, &(x, y), refresh.output);
-    let state = clear.value(&[training.pack_start(&start).unwrap()], refresh.output).unwrap();
+    let state = clear.value(&[training.pack_weights(&start).unwrap()], refresh.output).unwrap();
     let short = PlannedRefresh { input: Level(3), ..refresh };
     let got = training.step(&clear, &short, &state, &batch).map(|_| ());
     assert_eq!(got, Err(Error::LevelExhausted { op: "Mlp::step", needed: 6, left: 5 }));
@@ -277,7 +277,7 @@ fn what_cannot_be_trained_is_an_error() {
     assert_eq!(got, Err(Error::LevelExhausted { op: "Mlp::logits", needed: 5, left: 4 }));
     mismatch(training.logits(&clear, &state, &[]).map(|_| ()));
     let large = [Matrix::new(4, 4, vec![3.0; 16]).unwrap(), Matrix::new(2, 4, vec![3.9; 8]).unwrap()];
-    let large = clear.value(&[training.pack_start(&large).unwrap()], refresh.output).unwrap();
+    let large = clear.value(&[training.pack_weights(&large).unwrap()], refresh.output).unwrap();
     let got = training.step(&clear, &refresh, &large, &batch).map(|_| ());
     assert!(matches!(got, Err(Error::BadValue { .. })), "{got:?}");
 }

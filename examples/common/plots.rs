@@ -11,12 +11,11 @@ type Line<'a> = (&'a str, Vec<(f64, f64)>);
 pub(crate) fn draw(folder: &Path, task: &str, encrypted: &Record, clear: &Record) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     let numbered = |values: &[f64]| values.iter().enumerate().map(|(i, &y)| ((i + 1) as f64, y)).collect();
-    let accuracies = |record: &Record| record.scores.iter().map(|score| score.accuracy).collect::<Vec<_>>();
     let file = |what: &str| folder.join(format!("{task}-{what}.svg"));
     let (title, epoch) = (|what: &str| format!("{task}: {what}"), "epoch");
     let loss = [("encrypted", numbered(&encrypted.losses)), ("clear", numbered(&clear.losses))];
     chart(&file("loss"), &title("mean squared error of training"), epoch, &loss)?;
-    let accuracy = [("encrypted", numbered(&accuracies(encrypted))), ("clear", numbered(&accuracies(clear)))];
+    let accuracy = [("encrypted", numbered(&encrypted.accuracies)), ("clear", numbered(&clear.accuracies))];
     chart(&file("accuracy"), &title("accuracy on held-out samples"), epoch, &accuracy)?;
     let time = [("encrypted", numbered(&encrypted.seconds)), ("clear", numbered(&clear.seconds))];
     chart(&file("time"), &title("seconds a mini-batch"), "mini-batch", &time)

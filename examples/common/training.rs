@@ -9,13 +9,17 @@ use num_complex::Complex64;
 use ringlight::circuit::Matrix;
 use ringlight::ckks::{
     BootstrapSecret, Bootstrapper, Bootstrapping, Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext,
-    KeyGenerator, Parameters, PreparedBootstrapper,
+    KeyGenerator, Parameters,
 };
 use ringlight::math::Seed;
-use ringlight::ml::train::{Checkpoint, ClearTraining, LogisticRegression, LogisticSettings, MiniBatch, Score};
+use ringlight::ml::train::{
+    Accuracy, Checkpoint, ClearTraining, ClientRefresh, LogisticRegression, LogisticSettings, MiniBatch,
+    PlannedRefresh, Refresh, Score,
+};
 use ringlight::rlwe::wire::Limits;
 use ringlight::units::Level;
 use ringlight::{Device, Error};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
@@ -27,6 +31,9 @@ pub(crate) struct Options {
     /// Where the server computes.
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
+    /// Who makes new levels when they run out.
+    #[arg(long, value_enum, default_value_t = RefreshChoice::Bootstrap)]
+    refresh: RefreshChoice,
     /// Passes over the training samples.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     epochs: Option<u32>,
@@ -52,6 +59,14 @@ enum DeviceChoice {
     Auto,
     Cpu,
     Gpu,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum RefreshChoice {
+    /// The server, by bootstrapping: nobody is asked anything before the end.
+    Bootstrap,
+    /// The owner, who stays connected, decrypts the model after every step or two and encrypts it anew. Smaller parameters.
+    Client,
 }
 
 impl Options {
@@ -117,7 +132,7 @@ pub(crate) fn exit(result: Result<(), Failure>) -> ExitCode {
 
 /// `N = 2^15`, 8 levels at scale `2^28`, one limb each, of which 6 are left between two refreshes: one step. Gradients need no more than
 /// the 14 bits that a refresh leaves, and one-limb levels are the cheapest.
-fn parameters() -> Result<Parameters, Error> {
+fn bootstrapped() -> Result<Parameters, Error> {
     let refresh = Bootstrapping {
         slots_to_coefficients: 2,
         coefficients_to_slots: 2,
@@ -131,6 +146,11 @@ fn parameters() -> Result<Parameters, Error> {
         secret: BootstrapSecret::Encapsulated { weight: 32, special: 2 },
     };
     Parameters::builder().log_n(15).levels(8).scale_bits(28).bootstrapping(refresh).build()
+}
+
+/// `N = 2^14`, 12 levels at scale `2^28`, for refreshes by the owner: two steps between them.
+fn interactive() -> Result<Parameters, Error> {
+    Parameters::builder().log_n(14).levels(12).scale_bits(28).build()
 }
 
 /// The owner's keys.
@@ -149,20 +169,33 @@ impl Owner {
     }
 }
 
-/// The server: evaluation keys, a refresh, and what the owner sent.
+/// The server: evaluation keys, and what the owner sent.
 struct Server {
     evaluator: Evaluator,
-    refresher: PreparedBootstrapper,
     batches: Vec<MiniBatch<Ciphertext>>,
-    held_out: Vec<Vec<Ciphertext>>,
+    held_out: Vec<HeldOut>,
+}
+
+/// Held-out samples that are counted at once.
+struct HeldOut {
+    accuracy: Accuracy,
+    samples: Vec<Vec<Ciphertext>>,
+    labels: Ciphertext,
+}
+
+/// A training on the server: where it stands, the time of each mini-batch, the number of refreshes.
+struct Trained {
+    end: Checkpoint,
+    seconds: Vec<f64>,
+    refreshes: u32,
 }
 
 /// What epochs were like, and how long mini-batches took.
 pub(crate) struct Record {
     /// Mean squared error of the probabilities, over the training samples as they came.
     pub(crate) losses: Vec<f64>,
-    /// On held-out samples, after each epoch.
-    pub(crate) scores: Vec<Score>,
+    /// Share of held-out samples whose class has the largest logit, after each epoch.
+    pub(crate) accuracies: Vec<f64>,
     /// One for each mini-batch of this run.
     pub(crate) seconds: Vec<f64>,
 }
@@ -181,13 +214,19 @@ pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
         DeviceChoice::Cpu => Device::cpu(),
         DeviceChoice::Gpu => Device::gpu()?,
     };
-    let parameters = parameters()?;
+    let parameters = if options.refresh == RefreshChoice::Bootstrap { bootstrapped()? } else { interactive()? };
     let training = LogisticRegression::new(task.settings, parameters.slots())?;
-    let circuit = Bootstrapper::with_slots(&parameters, training.period())?;
+    let circuit =
+        parameters.bootstrapping().map(|_| Bootstrapper::with_slots(&parameters, training.period())).transpose()?;
     let batches: Vec<Samples> = mini_batches(&task.train, task.settings.batch);
     println!("device      {:?}: {}", device.kind(), device.name());
     println!("parameters  {parameters}");
-    println!("refresh     {circuit}");
+    match &circuit {
+        Some(circuit) => println!("refresh     {circuit}"),
+        None => {
+            println!("refresh     interactive: the owner decrypts the model and encrypts it anew where levels run out");
+        }
+    }
     println!(
         "training    {} samples in {} mini-batches of {} vectors with period {}, {} levels a step",
         task.train.0.len(),
@@ -203,19 +242,23 @@ pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
         Some(seed) => KeyGenerator::from_seed(&parameters, &Seed::from_bytes(seed_bytes(seed, 0))),
         None => KeyGenerator::new(&parameters)?,
     };
-    let keys = generator.evaluation_keys(&training.keys(&circuit)?)?;
+    let keys = match &circuit {
+        Some(circuit) => training.keys(circuit)?,
+        None => training.keys_between(PlannedRefresh::by_client(&parameters))?,
+    };
+    let keys = generator.evaluation_keys(&keys)?;
     let owner = Owner { encryptor: generator.encryptor(), decryptor: generator.decryptor() };
     stage("owner: keys", start.elapsed());
     println!("            {:.0} MiB of evaluation keys", keys.bytes() as f64 / f64::from(1 << 20));
     let start = Instant::now();
     let evaluator = Evaluator::new(&parameters, &device, &keys)?;
-    let refresher = circuit.prepare(&evaluator)?;
+    let refresher = circuit.as_ref().map(|circuit| circuit.prepare(&evaluator)).transpose()?;
     stage("server: set-up", start.elapsed());
     let start = Instant::now();
-    let server = send(&owner, evaluator, refresher, &training, &batches, &task.held_out.0)?;
+    let server = send(&owner, evaluator, &training, &batches, &task.held_out)?;
     stage("owner: encrypt", start.elapsed());
 
-    // --- the server trains; nothing is decrypted -----------------------------------------------
+    // --- the server trains; nothing is decrypted, unless the owner is to refresh ----------------
     let begin = match &options.resume {
         Some(file) => {
             let limits = Limits::bytes(1 << 28);
@@ -226,71 +269,92 @@ pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
             Checkpoint { epoch: 0, batch: 0, state, history: vec![] }
         }
     };
-    let (end, seconds, bootstraps) = server.train(&training, begin, epochs, options.checkpoint.as_deref())?;
-    stage("server: train", Duration::from_secs_f64(seconds.iter().sum()));
+    let file = options.checkpoint.as_deref();
+    let traffic = Cell::new(0);
+    let start = Instant::now();
+    let trained = match &refresher {
+        Some(refresher) => server.train(&training, refresher, begin, epochs, file)?,
+        None => {
+            let ask = ClientRefresh::new(|value: HostCiphertext| {
+                let anew = owner.encrypt(owner.decrypt(&value)?, parameters.max_level())?;
+                traffic.set(traffic.get() + value.bytes() + anew.bytes());
+                Ok(anew)
+            });
+            server.train(&training, &ask, begin, epochs, file)?
+        }
+    };
+    let elapsed = start.elapsed();
+    stage("server: train", elapsed);
+    let Trained { end, seconds, refreshes } = trained;
+    let (bootstraps, client_refreshes) = if refresher.is_some() { (refreshes, 0) } else { (0, refreshes) };
 
     // --- the owner reads the model and how it came about ---------------------------------------
-    let labels = &task.held_out.1;
-    let mut encrypted = Record { losses: vec![], scores: vec![], seconds };
+    let held_out = task.held_out.1.len();
+    let mut encrypted = Record { losses: vec![], accuracies: vec![], seconds };
     for epoch in end.history.chunks(1 + server.held_out.len()) {
         let total = owner.decrypt(&epoch[0])?;
         encrypted.losses.push(training.unpack_loss(&total, task.train.0.len(), batches.len())?);
-        let mut logits = vec![];
-        for (ciphertext, labels) in epoch[1..].iter().zip(labels.chunks(training.capacity())) {
-            logits.extend(training.unpack_logits(&owner.decrypt(ciphertext)?, labels.len())?);
+        let mut hits = 0.0;
+        for (count, part) in epoch[1..].iter().zip(&server.held_out) {
+            hits += part.accuracy.unpack(&owner.decrypt(count)?)? * part.accuracy.samples() as f64;
         }
-        encrypted.scores.push(Score::new(&logits, labels)?);
+        encrypted.accuracies.push(hits / held_out as f64);
     }
     let weights = training.unpack_weights(&owner.decrypt(&end.state)?)?;
 
     // --- the same training in the clear, with the softmax itself -------------------------------
     let (clear, clear_weights) = train_in_the_clear(task, &batches, epochs)?;
 
-    println!("            training loss        held-out loss        held-out accuracy");
-    println!("epoch       encrypted  clear     encrypted  clear     encrypted  clear");
-    for (epoch, (e, c)) in encrypted.scores.iter().zip(&clear.scores).enumerate() {
+    println!("            training loss        held-out accuracy");
+    println!("epoch       encrypted  clear     encrypted  clear");
+    for (epoch, (e, c)) in encrypted.accuracies.iter().zip(&clear.accuracies).enumerate() {
         let (loss, loss_clear) = (encrypted.losses[epoch], clear.losses[epoch]);
-        print!("{:>5}       {loss:.4}     {loss_clear:.4}", epoch + 1);
-        println!("    {:.4}     {:.4}    {:.4}     {:.4}", e.loss, c.loss, e.accuracy, c.accuracy);
+        println!("{:>5}       {loss:.4}     {loss_clear:.4}    {e:.4}     {c:.4}", epoch + 1);
+    }
+    if let Some(part) = server.held_out.first() {
+        let resolution = part.accuracy.resolution();
+        println!("            counted encrypted; a sample with two logits closer than {resolution:.3} counts in part");
     }
     let apart = weights.entries().iter().zip(clear_weights.entries()).map(|(a, b)| (a - b).abs());
     println!("weights     at most {:.3} from those of the softmax itself", apart.fold(0.0, f64::max));
     println!(
-        "time        {:.2} s a mini-batch encrypted, {:.3} ms in the clear; {bootstraps} refreshes",
+        "time        {:.2} s a mini-batch encrypted, {:.3} ms in the clear; {bootstraps} bootstraps",
         encrypted.seconds_a_batch(),
         1e3 * clear.seconds_a_batch(),
     );
+    if refresher.is_none() {
+        println!("round trips {client_refreshes} to the owner, {:.1} MB in all", traffic.get() as f64 / 1e6);
+    }
     let digest = end.state.digest();
     println!("digest      {digest}");
     if let Some(folder) = &options.plots {
         plots::draw(folder, task.name, &encrypted, &clear).map_err(Failure::Other)?;
         println!("plots       in {}", folder.display());
     }
-    let (Some(last), Some(last_clear)) = (encrypted.scores.last(), clear.scores.last()) else {
+    let (Some(&last), Some(&last_clear)) = (encrypted.accuracies.last(), clear.accuracies.last()) else {
         return Err(Failure::Other("nothing was trained".into()));
     };
     if options.json {
-        let column = |record: &Record, f: fn(&Score) -> f64| record.scores.iter().map(f).collect::<Vec<_>>();
         let report = serde_json::json!({
             "task": task.name,
             "device": format!("{:?}", device.kind()),
             "adapter": device.name(),
             "epochs": epochs,
             "samples": task.train.0.len(),
-            "held_out": labels.len(),
-            "accuracy_clear": last_clear.accuracy,
-            "accuracy_encrypted": last.accuracy,
+            "held_out": held_out,
+            "accuracy_clear": last_clear,
+            "accuracy_encrypted": last,
             "loss_clear_by_epoch": clear.losses,
             "loss_encrypted_by_epoch": encrypted.losses,
-            "held_out_loss_clear_by_epoch": column(&clear, |s| s.loss),
-            "held_out_loss_encrypted_by_epoch": column(&encrypted, |s| s.loss),
-            "accuracy_clear_by_epoch": column(&clear, |s| s.accuracy),
-            "accuracy_encrypted_by_epoch": column(&encrypted, |s| s.accuracy),
-            "seconds": encrypted.seconds.iter().sum::<f64>(),
+            "accuracy_clear_by_epoch": clear.accuracies,
+            "accuracy_encrypted_by_epoch": encrypted.accuracies,
+            "seconds": elapsed.as_secs_f64(),
             "seconds_a_batch": encrypted.seconds_a_batch(),
             "seconds_a_batch_clear": clear.seconds_a_batch(),
             "ms_per_sample": 1e3 * encrypted.seconds_a_batch() / task.settings.batch as f64,
             "bootstraps": bootstraps,
+            "client_refreshes": client_refreshes,
+            "client_bytes": traffic.get(),
             "log_n": parameters.log_n().get(),
             "log_qp": parameters.log_qp(),
             "security_bits": parameters.security().map_or(0, |s| s.bits()),
@@ -299,9 +363,10 @@ pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
         println!("{report}");
     }
     // Fewer epochs than the task's are for trying out.
-    if epochs >= task.epochs && (last.accuracy < task.least_accuracy || last.accuracy < last_clear.accuracy - 0.03) {
-        let (got, least, clear) = (last.accuracy, task.least_accuracy, last_clear.accuracy);
-        return Err(Failure::Other(format!("accuracy {got:.3}; at least {least} and {clear:.3} - 0.03 was wanted")));
+    if epochs >= task.epochs && (last < task.least_accuracy || last < last_clear - 0.03) {
+        let least = task.least_accuracy;
+        let reason = format!("accuracy {last:.3}; at least {least} and {last_clear:.3} - 0.03 was wanted");
+        return Err(Failure::Other(reason));
     }
     Ok(())
 }
@@ -310,35 +375,37 @@ pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
 fn send(
     owner: &Owner,
     evaluator: Evaluator,
-    refresher: PreparedBootstrapper,
     training: &LogisticRegression,
     batches: &[Samples],
-    held_out: &[Vec<f64>],
+    (held_out, labels): &Samples,
 ) -> Result<Server, Error> {
-    let load = |vector: Vec<Complex64>, level: Level| evaluator.load(&owner.encrypt(vector, level)?);
-    let load_all = |samples: &[Vec<f64>], level: Level| {
-        training.pack_samples(samples)?.into_iter().map(|vector| load(vector, level)).collect::<Result<Vec<_>, _>>()
-    };
-    // Held-out samples meet weights that are never below the level of a refresh.
-    let (top, low) = (evaluator.parameters().max_level(), refresher.circuit().input_level());
-    let batch = |(x, y): &Samples| {
-        Ok::<_, Error>(MiniBatch { samples: load_all(x, top)?, labels: load(training.pack_labels(y)?, top)? })
+    let top = evaluator.parameters().max_level();
+    let load = |vector: Vec<Complex64>| evaluator.load(&owner.encrypt(vector, top)?);
+    let load_all = |x: &[Vec<f64>]| training.pack_samples(x)?.into_iter().map(load).collect::<Result<Vec<_>, Error>>();
+    let batch =
+        |(x, y): &Samples| Ok::<_, Error>(MiniBatch { samples: load_all(x)?, labels: load(training.pack_labels(y)?)? });
+    let part = |(x, y): (&[Vec<f64>], &[usize])| {
+        let accuracy = training.accuracy(y.len())?;
+        let labels = load(accuracy.pack_labels(y)?)?;
+        let samples = x.chunks(training.capacity()).map(load_all).collect::<Result<_, _>>()?;
+        Ok::<_, Error>(HeldOut { accuracy, samples, labels })
     };
     let batches = batches.iter().map(batch).collect::<Result<_, _>>()?;
-    let held_out = held_out.chunks(training.capacity()).map(|x| load_all(x, low)).collect::<Result<_, _>>()?;
-    Ok(Server { evaluator, refresher, batches, held_out })
+    let most = training.held_out_capacity();
+    let held_out = held_out.chunks(most).zip(labels.chunks(most)).map(part).collect::<Result<_, _>>()?;
+    Ok(Server { evaluator, batches, held_out })
 }
 
 impl Server {
-    /// Goes on until so many epochs are done. An epoch leaves its loss and the logits of held-out samples; a checkpoint within one its
-    /// squares so far. Also returns the time of each mini-batch, and the number of refreshes.
-    fn train(
+    /// Goes on until so many epochs are done. An epoch leaves its loss and the hits among held-out samples; a checkpoint within one its squares so far.
+    fn train<R: Refresh<Evaluator>>(
         &self,
         training: &LogisticRegression,
+        refresh: &R,
         mut at: Checkpoint,
         epochs: u32,
         file: Option<&Path>,
-    ) -> Result<(Checkpoint, Vec<f64>, u32), Failure> {
+    ) -> Result<Trained, Failure> {
         let kept = at.epoch as usize * (1 + self.held_out.len()) + usize::from(at.batch > 0);
         if at.history.len() != kept || at.batch as usize >= self.batches.len() {
             return Err(Failure::Other("the checkpoint belongs to another training".into()));
@@ -354,9 +421,12 @@ impl Server {
         bar.set_position(u64::from(at.epoch) * self.batches.len() as u64 + u64::from(at.batch));
         while at.epoch < epochs {
             let start = Instant::now();
-            let step = training.step(eval, &self.refresher, &state, &self.batches[at.batch as usize])?;
+            let step = training.step(eval, refresh, &state, &self.batches[at.batch as usize])?;
             let sum = match squares.take() {
-                Some(sum) => eval.add(&sum, &step.squares)?,
+                Some(sum) => {
+                    let level = sum.level().min(step.squares.level());
+                    eval.add(&eval.drop_to(&sum, level)?, &eval.drop_to(&step.squares, level)?)?
+                }
                 None => step.squares,
             };
             (at.state, state) = (step.state.to_host()?, step.state);
@@ -365,10 +435,13 @@ impl Server {
             at.batch += 1;
             if at.batch as usize == self.batches.len() {
                 at.history.push(training.total(eval, &sum)?.to_host()?);
-                let weights = eval.drop_to(&state, self.refresher.circuit().input_level())?;
-                for samples in &self.held_out {
-                    at.history.push(training.logits(eval, &weights, samples)?.to_host()?);
+                for HeldOut { accuracy, samples, labels } in &self.held_out {
+                    let (refreshed, counted) = training.count(eval, refresh, accuracy, &state, samples, labels)?;
+                    at.history.push(counted.hits.to_host()?);
+                    refreshes += counted.refreshes;
+                    state = refreshed;
                 }
+                at.state = state.to_host()?;
                 (at.epoch, at.batch) = (at.epoch + 1, 0);
             } else {
                 squares = Some(sum);
@@ -379,13 +452,13 @@ impl Server {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        Ok((at, seconds, refreshes))
+        Ok(Trained { end: at, seconds, refreshes })
     }
 }
 
 fn train_in_the_clear(task: &Task, batches: &[Samples], epochs: u32) -> Result<(Record, Matrix), Error> {
     let mut training = ClearTraining::new(task.settings);
-    let mut record = Record { losses: vec![], scores: vec![], seconds: vec![] };
+    let mut record = Record { losses: vec![], accuracies: vec![], seconds: vec![] };
     for _ in 0..epochs {
         let mut squares = 0.0;
         for (x, y) in batches {
@@ -394,7 +467,7 @@ fn train_in_the_clear(task: &Task, batches: &[Samples], epochs: u32) -> Result<(
             record.seconds.push(start.elapsed().as_secs_f64());
         }
         record.losses.push(squares / task.train.0.len() as f64);
-        record.scores.push(Score::new(&training.logits(&task.held_out.0), &task.held_out.1)?);
+        record.accuracies.push(Score::new(&training.logits(&task.held_out.0), &task.held_out.1)?.accuracy);
     }
     Ok((record, training.weights()?.remove(0)))
 }

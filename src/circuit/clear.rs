@@ -279,12 +279,13 @@ impl Evaluator for Clear {
         Ok(ClearValue { at, vectors: a.vectors.iter().map(|v| transform.transform.apply_clear(v)).collect() })
     }
 
-    fn combine(&self, a: &ClearValue, weights: &ClearWeights) -> Result<ClearValue> {
-        let at = self.plan.combine(&a.at, &weights.at)?;
-        let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; weights.matrix.rows()];
-        for (row, out) in vectors.iter_mut().enumerate() {
-            for &(column, w) in weights.matrix.row(row) {
-                out.iter_mut().zip(&a.vectors[column]).for_each(|(out, z)| *out += w * z);
+    fn combine(&self, terms: &[(&ClearValue, &ClearWeights)]) -> Result<ClearValue> {
+        let standing: Vec<_> = terms.iter().map(|(a, weights)| (&a.at, &weights.at)).collect();
+        let at = self.plan.combine(&standing)?;
+        let mut vectors = vec![vec![Complex64::ZERO; self.slots()]; self.plan.batch(&at)];
+        for (a, weights) in terms {
+            for (row, column, w) in weights.matrix.iter() {
+                vectors[row].iter_mut().zip(&a.vectors[column]).for_each(|(out, z)| *out += w * z);
             }
         }
         Ok(ClearValue { vectors, at })
@@ -320,7 +321,7 @@ mod tests {
         let value = small.value(&[vec![Complex64::from(1.0), Complex64::from(2.0)]], Level(2))?;
         assert_eq!(large.rotate(&value, 33)?.vectors()[0], [Complex64::from(2.0), Complex64::from(1.0)]);
         let weights = large.encode_weights(&Matrix::new(1, 1, vec![1.0])?, Level(2))?;
-        large.combine(&value, &weights)?;
+        large.combine(&[(&value, &weights)])?;
         large.dot_plain(&[(&value, &large.encode(&[vec![]], Level(2))?)])?;
         let empty = none.value(&[vec![]], Level(2))?;
         none.rotate(&none.rotate_hoisted(&empty, &[3])?[0], -1)?;
@@ -359,9 +360,10 @@ mod tests {
         assert_slots(&clear.mul_i(&a)?, 3, 2, |v, i| Complex64::new(-x[v][i].im, x[v][i].re));
         let matrix = Matrix::new(3, 2, vec![1.0, 2.0, -3.0, 0.5, 0.0, 4.0])?;
         let weights = clear.encode_weights(&matrix, Level(3))?;
-        assert_slots(&clear.combine(&a, &weights)?, 2, 3, |o, i| {
-            matrix.row(o)[0] * x[0][i] + matrix.row(o)[1] * x[1][i]
-        });
+        let mixed = |x: &[Vec<Complex64>], o: usize, i: usize| matrix.row(o)[0] * x[0][i] + matrix.row(o)[1] * x[1][i];
+        assert_slots(&clear.combine(&[(&a, &weights)])?, 2, 3, |o, i| mixed(&x, o, i));
+        let both = clear.combine(&[(&a, &weights), (&b, &weights)])?;
+        assert_slots(&both, 2, 3, |o, i| mixed(&x, o, i) + mixed(&y, o, i));
         assert_slots(&clear.drop_to(&a, Level(0))?, 0, 2, |v, i| x[v][i]);
         let short = clear.value(&[x[0][..2].to_vec()], Level(3))?;
         assert_slots(&short, 3, 1, |_, i| if i < 2 { x[0][i] } else { Complex64::ZERO });
@@ -383,12 +385,16 @@ mod tests {
         assert!(matches!(clear.mul(&high, &low), Err(Error::LevelMismatch { op: "mul", .. })));
         assert!(matches!(clear.add_plain(&high, &plain), Err(Error::LevelMismatch { .. })));
         assert!(matches!(clear.dot_plain(&[(&high, &plain)]), Err(Error::LevelMismatch { .. })));
-        assert!(matches!(clear.combine(&low, &weights), Err(Error::LevelMismatch { .. })));
+        assert!(matches!(clear.combine(&[(&low, &weights)]), Err(Error::LevelMismatch { .. })));
         assert!(matches!(clear.add(&high, &other), Err(Error::ShapeMismatch { op: "add", .. })));
         assert!(matches!(clear.mul(&high, &other), Err(Error::ShapeMismatch { op: "mul", .. })));
         assert!(matches!(clear.add_plain(&high, &other), Err(Error::ShapeMismatch { .. })));
         assert!(matches!(clear.dot_plain(&[]), Err(Error::ShapeMismatch { .. })));
-        assert!(matches!(clear.combine(&high, &weights), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(clear.combine(&[(&high, &weights)]), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(clear.combine(&[]), Err(Error::ShapeMismatch { .. })));
+        let taller = clear.encode_weights(&Matrix::new(2, 3, vec![1.0; 6])?, Level(3))?;
+        let unlike = clear.combine(&[(&other, &weights), (&other, &taller)]);
+        assert!(matches!(unlike, Err(Error::ShapeMismatch { .. })));
         assert!(matches!(clear.dot(&[(&high, &low)], &[], Level(2)), Err(Error::LevelMismatch { op: "dot", .. })));
         assert!(matches!(clear.dot(&[(&high, &high)], &[], Level(1)), Err(Error::LevelMismatch { op: "dot", .. })));
         assert!(matches!(clear.dot(&[(&high, &other)], &[], Level(2)), Err(Error::ShapeMismatch { op: "dot", .. })));

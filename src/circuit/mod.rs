@@ -251,12 +251,13 @@ pub trait Evaluator {
     /// # Errors
     /// [`crate::Error::MissingRotationKey`]; [`crate::Error::LevelMismatch`] when `a` is not at the level of the encoding.
     fn transform(&self, a: &Self::Value, transform: &Self::Transform) -> Result<Self::Value>;
-    /// Mixes the vectors of the batch: vector `o` of the result is `sum_i w[o][i] * vector i`; one level, no rotation.
-    /// The batch becomes the number of the matrix's rows.
+    /// Mixes the vectors of batches: vector `o` of the result is `sum_t sum_i w_t[o][i] * vector i of a_t`, rescaled once; one level,
+    /// no rotation. The batch becomes the number of the matrices' rows.
     ///
     /// # Errors
-    /// [`crate::Error::ShapeMismatch`] unless the batch equals the number of columns; [`crate::Error::LevelExhausted`].
-    fn combine(&self, a: &Self::Value, weights: &Self::Weights) -> Result<Self::Value>;
+    /// [`crate::Error::ShapeMismatch`] for no terms, unless the batch of every value equals the number of its matrix's columns, and for
+    /// matrices with different numbers of rows; [`crate::Error::LevelMismatch`], [`crate::Error::LevelExhausted`].
+    fn combine(&self, terms: &[(&Self::Value, &Self::Weights)]) -> Result<Self::Value>;
     /// Brings the value to a lower level, at that level's scale.
     ///
     /// # Errors

@@ -458,11 +458,22 @@ impl Evaluator for Plan {
         Ok(out)
     }
 
-    fn combine(&self, a: &PlanValue, weights: &PlanWeights) -> Result<PlanValue> {
-        check_levels("combine", a.level, weights.level)?;
-        check_batch("combine", weights.columns, a.batch)?;
-        let out = self.rescale("combine", a.level, weights.rows)?;
-        self.count(|report| report.combines += 1);
+    fn combine(&self, terms: &[(&PlanValue, &PlanWeights)]) -> Result<PlanValue> {
+        let Some((first, weights)) = terms.first() else {
+            let (expected, got) = ("at least one term".into(), "none".into());
+            return Err(Error::ShapeMismatch { op: "combine", expected, got });
+        };
+        for (a, other) in terms {
+            check_levels("combine", a.level, other.level)?;
+            check_levels("combine", first.level, a.level)?;
+            check_batch("combine", other.columns, a.batch)?;
+            check_batch("combine", weights.rows, other.rows)?;
+        }
+        let out = self.rescale("combine", first.level, weights.rows)?;
+        self.count(|report| {
+            report.combines += terms.len();
+            report.additions += terms.len() - 1;
+        });
         Ok(out)
     }
 
@@ -488,7 +499,7 @@ mod tests {
         let turned = plan.rotate_hoisted(&y, &[0, 3, -1, 16, 19])?;
         let z = plan.mul(&turned[1], &plan.rotate(&y, 5)?)?; // level -2
         let matrix = Matrix::new(2, 3, vec![1.0; 6])?;
-        let z = plan.combine(&z, &plan.encode_weights(&matrix, plan.level(&z))?)?; // level -3
+        let z = plan.combine(&[(&z, &plan.encode_weights(&matrix, plan.level(&z))?)])?; // level -3
         assert_eq!(plan.batch(&z), 2);
         let z = plan.conjugate(&plan.add_scalar(&plan.neg(&z)?, 1.0)?)?;
         let z = plan.add_scalars(&z, &[1.0, 2.0])?;

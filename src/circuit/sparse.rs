@@ -2,6 +2,7 @@
 
 use super::Matrix;
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// Sparse real matrix: every row lists its columns, in order, with the entries that are not zero.
 ///
@@ -161,6 +162,16 @@ impl SparseMatrix {
         Self::fitting("SparseMatrix::scaled", self.rows(), factors.len())?;
         let entries = self.iter().map(|(row, column, x)| (column, factors[row] * x)).collect();
         Self { columns: self.columns, starts: self.starts.clone(), entries }.without_zeros().finite()
+    }
+
+    /// The entries of some neighbouring rows and columns, which must exist.
+    pub(crate) fn block(&self, rows: Range<usize>, columns: Range<usize>) -> Result<Self> {
+        let inside = |row: usize| {
+            let (entries, at) = (self.row(row), |end: usize| move |entry: &(usize, f64)| entry.0 < end);
+            let inside = entries.partition_point(at(columns.start))..entries.partition_point(at(columns.end));
+            entries[inside].iter().map(|&(column, x)| (column - columns.start, x)).collect()
+        };
+        Self::from_rows(columns.len(), rows.map(inside).collect())
     }
 
     /// The same entries at other places of a larger matrix: row `i` becomes row `rows[i]` of `height`, column `j` column

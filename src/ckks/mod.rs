@@ -36,6 +36,7 @@ mod request;
 mod security;
 mod sharing;
 mod transform;
+mod weights;
 pub mod wire;
 
 pub use crate::rlwe::wire::Limits;
@@ -43,7 +44,7 @@ pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootst
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};
-pub use evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
+pub use evaluator::{DevicePlaintext, Evaluator};
 pub use noise::{Encryption, Magnitude, NoiseEstimator, NoisePlain, NoiseTransform, NoiseValue, NoiseWeights};
 pub use parameters::{Builder, Parameters};
 pub use precision::{Bits, Precision};
@@ -51,3 +52,4 @@ pub use request::KeyRequest;
 pub use security::{Security, SecurityEstimate, SparseSecret};
 pub use sharing::{Shared, SharingBound, SharingLedger, SharingPolicy};
 pub use transform::DeviceTransform;
+pub use weights::DeviceWeights;

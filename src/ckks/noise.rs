@@ -695,17 +695,19 @@ impl circuit::Evaluator for NoiseEstimator {
     }
 
     /// `sum_i v_i (w_i s)^2 / q^2`, the weights' rounding, and the division's.
-    fn combine(&self, a: &NoiseValue, weights: &NoiseWeights) -> Result<NoiseValue> {
-        let at = self.plan.combine(&a.at, &weights.at)?;
-        let q = self.parameters.dropped_at(a.level)?;
-        let row = |row: usize| {
-            let mut terms = weights.matrix.row(row).iter();
-            let sum = terms.try_fold(Estimate::ZERO, |sum, &(column, w)| {
-                Ok::<_, Error>(sum.plus(self.times_scalar(a, a.vectors[column], w, weights.scale)?))
-            })?;
-            Ok(self.rescaled(sum, q))
-        };
-        self.value(at, (0..weights.matrix.rows()).map(row).collect::<Result<_>>()?)
+    fn combine(&self, terms: &[(&NoiseValue, &NoiseWeights)]) -> Result<NoiseValue> {
+        let standing: Vec<_> = terms.iter().map(|(a, weights)| (&a.at, &weights.at)).collect();
+        let at = self.plan.combine(&standing)?;
+        let (first, _) = terms[0];
+        let q = self.parameters.dropped_at(first.level)?;
+        let mut sums = vec![Estimate::ZERO; circuit::Evaluator::batch(&self.plan, &at)];
+        for (a, weights) in terms {
+            for (row, column, w) in weights.matrix.iter() {
+                let term = self.times_scalar(a, a.vectors[column], w, weights.scale)?;
+                sums[row] = sums[row].plus(term);
+            }
+        }
+        self.value(at, sums.into_iter().map(|sum| self.rescaled(sum, q)).collect())
     }
 
     /// Times the integer that takes the scale to the lower level's, divided by that level's primes and rounded.

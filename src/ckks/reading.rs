@@ -1,8 +1,9 @@
 //! The encrypted reading of circuits: every value at its level's scale.
 
 use super::ciphertext::Ciphertext;
-use super::evaluator::{DevicePlaintext, DeviceWeights, Evaluator};
+use super::evaluator::{DevicePlaintext, Evaluator};
 use super::transform::DeviceTransform;
+use super::weights::DeviceWeights;
 use crate::circuit::{self, LinearTransform, SparseMatrix};
 use crate::error::{Error, Result};
 use crate::units::Level;
@@ -152,12 +153,25 @@ impl circuit::Evaluator for Evaluator {
         self.settled("transform", self.transform(a, transform)?)
     }
 
-    fn combine(&self, a: &Ciphertext, weights: &DeviceWeights) -> Result<Ciphertext> {
-        if a.level.0 == 0 {
+    fn combine(&self, terms: &[(&Ciphertext, &DeviceWeights)]) -> Result<Ciphertext> {
+        if terms.iter().any(|(a, _)| a.level.0 == 0) {
             return Err(Error::LevelExhausted { op: "combine", needed: 1, left: 0 });
         }
-        Self::encoded_for("combine", a, weights.level())?;
-        self.settle("combine", &self.combine(a, weights)?)
+        let mut sum: Option<Ciphertext> = None;
+        for (a, weights) in terms {
+            Self::encoded_for("combine", a, weights.level())?;
+            let product = self.combine(a, weights)?;
+            sum = Some(match sum {
+                Some(sum) => self.add(&sum, &product)?,
+                None => product,
+            });
+        }
+        let sum = sum.ok_or_else(|| Error::ShapeMismatch {
+            op: "combine",
+            expected: "at least one term".into(),
+            got: "none".into(),
+        })?;
+        self.settle("combine", &sum)
     }
 
     fn drop_to(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext> {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 /// A [`Model`] lowered to encrypted steps for one packing: which values there are, what makes them, where their entries lie.
@@ -35,8 +35,8 @@ use std::sync::Arc;
 /// let clear = Clear::new(8, Level(2)); // any evaluator
 /// let packer = circuit.packer();
 /// let x = clear.value(&packer.pack(&[vec![1.0, 0.25], vec![-1.0, 0.0]])?, Level(2))?;
-/// let y = circuit.prepare(&clear, Level(2))?.run(&clear, &x)?;
-/// assert_eq!(packer.unpack(y.vectors(), 2)?, [[4.0], [0.25]]);
+/// let y = circuit.prepare(&clear, Level(2))?.run(&clear, &[x])?;
+/// assert_eq!(packer.unpack(y[0].vectors(), 2)?, [[4.0], [0.25]]);
 /// # Ok::<(), ringlight::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct ModelCircuit {
     slots: usize,
     /// Of every value; compact ones in the batch packing, where entries are vectors.
     layouts: Vec<Layout>,
+    /// Most vectors of a part.
+    part: usize,
 }
 
 impl ModelCircuit {
@@ -70,7 +72,33 @@ impl ModelCircuit {
             Packing::Latency => layout::choose(&steps, slots)?,
             Packing::Batch => (0..=steps.steps.len()).map(compact).collect(),
         };
-        Ok(Self { steps, packing, slots, layouts })
+        Ok(Self { steps, packing, slots, layouts, part: usize::MAX })
+    }
+
+    /// The same circuit on values in parts of at most so many vectors, at least one, where a device cannot hold a batch as a whole. The
+    /// results are the same bits.
+    #[must_use]
+    pub fn in_parts_of(self, vectors: usize) -> Self {
+        Self { part: vectors.max(1), ..self }
+    }
+
+    /// Most vectors of a part.
+    pub(super) fn part(&self) -> usize {
+        self.part
+    }
+
+    /// The vectors of each part of a value in the batch packing.
+    fn parts(&self, value: usize) -> Vec<Range<usize>> {
+        let vectors = self.layouts[value].places.len();
+        (0..vectors).step_by(self.part).map(|start| start..vectors.min(start.saturating_add(self.part))).collect()
+    }
+
+    /// Vectors of each part of an input; one sample in the latency packing.
+    pub(super) fn input_batches(&self) -> Vec<usize> {
+        match self.packing {
+            Packing::Latency => vec![1],
+            Packing::Batch => self.parts(0).into_iter().map(|part| part.len()).collect(),
+        }
     }
 
     /// How samples lie in the slots.
@@ -114,19 +142,14 @@ impl ModelCircuit {
         }
     }
 
-    /// Vectors of an input: one a sample, or one a feature.
-    pub(super) fn input_batch(&self) -> usize {
-        if self.packing == Packing::Latency { 1 } else { self.layouts[0].places.len() }
-    }
-
     /// Levels, keys and work of a run.
     ///
     /// # Errors
     /// As [`Self::prepare`].
     pub fn plan(&self) -> Result<PlanReport> {
         let plan = Plan::new(self.slots);
-        let x = plan.input(self.input_batch());
-        self.prepare(&plan, plan.level(&x))?.run(&plan, &x)?;
+        let x: Vec<_> = self.input_batches().into_iter().map(|vectors| plan.input(vectors)).collect();
+        self.prepare(&plan, plan.level(&x[0]))?.run(&plan, &x)?;
         Ok(plan.report())
     }
 
@@ -148,8 +171,10 @@ impl ModelCircuit {
         let (clear, packer) = (Clear::new(self.slots, top), self.packer());
         let prepared = self.prepare(&clear, top)?;
         let runs = samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }).map(|samples| {
-            let y = prepared.run(&clear, &clear.value(&packer.pack(samples)?, top)?)?;
-            let mut vectors = y.vectors().to_vec();
+            let packed = packer.pack(samples)?;
+            let x = packed.chunks(self.part).map(|part| clear.value(part, top)).collect::<Result<Vec<_>>>()?;
+            let y = prepared.run(&clear, &x)?;
+            let mut vectors: Vec<_> = y.iter().flat_map(|part| part.vectors().to_vec()).collect();
             disturb(&mut vectors);
             packer.unpack(&vectors, samples.len())
         });
@@ -180,13 +205,16 @@ impl ModelCircuit {
             operands.into_iter().for_each(|value| last_use[value] = index);
             steps.push(encoding.step(index, step, Level(left - depth))?);
         }
-        Ok(CompiledModel { packing: self.packing, input_level, steps, last_use })
+        let inputs = (self.packing == Packing::Batch).then(|| self.parts(0).len());
+        Ok(CompiledModel { packing: self.packing, inputs, input_level, steps, last_use })
     }
 }
 
 /// A [`ModelCircuit`] with every weight encoded at the level where it is used.
 pub struct CompiledModel<E: Evaluator> {
     packing: Packing,
+    /// Parts of an input in the batch packing.
+    inputs: Option<usize>,
     input_level: Level,
     steps: Vec<EncodedStep<E>>,
     /// For every value the last step that takes it.
@@ -201,29 +229,36 @@ struct EncodedStep<E: Evaluator> {
 }
 
 enum Work<E: Evaluator> {
+    /// An affine map within every vector.
     Sum(Vec<(usize, Term<E>)>, Bias<E>),
+    /// An affine map of values across the batch, and what makes each part.
+    Mix(Vec<usize>, Vec<Mixed<E>>),
     Square(usize),
     Polynomial(usize, Polynomial),
     Function(usize, Approximation),
     Product(usize, usize),
 }
 
-/// One summand of an affine map.
+/// One summand of an affine map within every vector.
 enum Term<E: Evaluator> {
     /// `x` or `-x`.
     Signed(f64),
-    /// `M x` within every vector.
+    /// `M x`.
     Diagonals(PreparedMatrix<E>),
-    /// `M x` across the batch.
-    Combine(E::Weights),
 }
 
 enum Bias<E: Evaluator> {
     None,
-    /// Within every vector.
+    /// To every vector.
     Slots(E::Plain),
-    /// Across the batch.
-    Scalars(Vec<f64>),
+    /// To each vector of a part its own.
+    Scalars(Vec<Vec<f64>>),
+}
+
+/// A part that vectors of other parts make: every term is a part of an operand, counted among the step's, and its share of the matrix.
+struct Mixed<E: Evaluator> {
+    terms: Vec<(usize, usize, E::Weights)>,
+    bias: Vec<f64>,
 }
 
 impl<E: Evaluator> fmt::Debug for CompiledModel<E> {
@@ -248,6 +283,9 @@ impl<E: Evaluator> Encoding<'_, E> {
     fn step(&mut self, index: usize, step: &Step, level: Level) -> Result<EncodedStep<E>> {
         let mut period = step.operation.operands().into_iter().map(|value| self.periods[value]).max().unwrap_or(1);
         let work = match &step.operation {
+            Operation::Affine { terms, bias } if moves(&step.operation) && self.circuit.packing == Packing::Batch => {
+                Work::Mix(step.operation.operands(), self.mix(index + 1, terms, bias, level)?)
+            }
             Operation::Affine { terms, bias } => {
                 let moving = moves(&step.operation);
                 let mut encoded = Vec::with_capacity(terms.len());
@@ -255,7 +293,7 @@ impl<E: Evaluator> Encoding<'_, E> {
                 for (value, matrix) in terms {
                     let term = match plain_sign(matrix).filter(|_| !moving) {
                         Some(sign) => Term::Signed(sign),
-                        None => self.matrix(*value, index + 1, matrix, level, &mut longest)?,
+                        None => self.diagonals(*value, index + 1, matrix, level, &mut longest)?,
                     };
                     encoded.push((*value, term));
                 }
@@ -272,7 +310,26 @@ impl<E: Evaluator> Encoding<'_, E> {
         Ok(EncodedStep { name: step.name.clone(), level, work })
     }
 
-    fn matrix(
+    /// The parts of value `to` in the batch packing.
+    fn mix(&self, to: usize, terms: &[(usize, SparseMatrix)], bias: &[f64], level: Level) -> Result<Vec<Mixed<E>>> {
+        let part = |rows: Range<usize>| {
+            let mut blocks = Vec::new();
+            for (operand, (value, matrix)) in terms.iter().enumerate() {
+                for (part, columns) in self.circuit.parts(*value).into_iter().enumerate() {
+                    blocks.push((operand, part, matrix.block(rows.clone(), columns)?));
+                }
+            }
+            // Zeros take part only where there is nothing else.
+            let (busy, mut idle): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, _, block)| block.entries() > 0);
+            idle.truncate(usize::from(busy.is_empty()));
+            let blocks = busy.into_iter().chain(idle);
+            let encode = |(operand, part, block)| Ok((operand, part, self.eval.encode_sparse(&block, level)?));
+            Ok(Mixed { terms: blocks.map(encode).collect::<Result<_>>()?, bias: bias[rows].to_vec() })
+        };
+        self.circuit.parts(to).into_iter().map(part).collect()
+    }
+
+    fn diagonals(
         &self,
         from: usize,
         to: usize,
@@ -280,9 +337,6 @@ impl<E: Evaluator> Encoding<'_, E> {
         level: Level,
         period: &mut usize,
     ) -> Result<Term<E>> {
-        if self.circuit.packing == Packing::Batch {
-            return Ok(Term::Combine(self.eval.encode_sparse(matrix, level)?));
-        }
         let layouts = &self.circuit.layouts;
         let map: DiagonalMatrix = layout::diagonals(matrix, &layouts[from], self.periods[from], &layouts[to])?;
         *period = map.output_period().max(*period);
@@ -294,7 +348,8 @@ impl<E: Evaluator> Encoding<'_, E> {
             return Ok(Bias::None);
         }
         if self.circuit.packing == Packing::Batch {
-            return Ok(Bias::Scalars(bias.to_vec()));
+            let parts = self.circuit.parts(value).into_iter().map(|part| bias[part].to_vec());
+            return Ok(Bias::Scalars(parts.collect()));
         }
         let layout = &self.circuit.layouts[value];
         let places = Layout { period: period.max(layout.period), ..layout.clone() };
@@ -322,14 +377,15 @@ impl<E: Evaluator> CompiledModel<E> {
     /// The model's answers for packed samples.
     ///
     /// # Shape
-    /// As [`Packer::pack`] gives and [`Packer::unpack`] takes.
+    /// The vectors that [`Packer::pack`] gives and [`Packer::unpack`] takes, in parts: those of [`ModelCircuit::in_parts_of`] in the batch
+    /// packing; in the latency packing any, and each is for itself.
     /// # Level and scale
     /// The depth of the circuit.
     /// # Errors
-    /// [`Error::LevelMismatch`] when `x` is not at the level the model was prepared for, [`Error::ShapeMismatch`] when
-    /// its batch is not the number of features ([`Packing::Batch`]), [`Error::BadValue`] for a bias too large for the
-    /// modulus ([`Packing::Batch`]), or a missing key.
-    pub fn run(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
+    /// [`Error::LevelMismatch`] when `x` is not at the level the model was prepared for, [`Error::ShapeMismatch`] for no parts, or when
+    /// they are not those of the features ([`Packing::Batch`]), [`Error::BadValue`] for a bias too large for the modulus
+    /// ([`Packing::Batch`]), or a missing key.
+    pub fn run(&self, eval: &E, x: &[E::Value]) -> Result<Vec<E::Value>> {
         self.run_watched(eval, x, &mut |_| ControlFlow::Continue(()))
     }
 
@@ -340,9 +396,9 @@ impl<E: Evaluator> CompiledModel<E> {
     pub fn run_watched(
         &self,
         eval: &E,
-        x: &E::Value,
+        x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-    ) -> Result<E::Value> {
+    ) -> Result<Vec<E::Value>> {
         self.run_observed(eval, x, watch, &mut |_, _| ())
     }
 
@@ -350,16 +406,21 @@ impl<E: Evaluator> CompiledModel<E> {
     pub(super) fn run_observed(
         &self,
         eval: &E,
-        x: &E::Value,
+        x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-        observe: &mut dyn FnMut(usize, &E::Value),
-    ) -> Result<E::Value> {
-        let (left, right) = (eval.level(x), self.input_level);
-        if left != right {
-            return Err(Error::LevelMismatch { op: "CompiledModel::run", left: left.0, right: right.0 });
+        observe: &mut dyn FnMut(usize, &[E::Value]),
+    ) -> Result<Vec<E::Value>> {
+        const OP: &str = "CompiledModel::run";
+        if x.is_empty() || self.inputs.is_some_and(|parts| parts != x.len()) {
+            let expected = self.inputs.map_or("at least one part".into(), |parts| format!("{parts} parts"));
+            return Err(Error::ShapeMismatch { op: OP, expected, got: format!("{}", x.len()) });
+        }
+        let right = self.input_level;
+        if let Some(left) = x.iter().map(|part| eval.level(part)).find(|left| *left != right) {
+            return Err(Error::LevelMismatch { op: OP, left: left.0, right: right.0 });
         }
         let steps = self.steps.len();
-        let mut values: Vec<Option<E::Value>> = vec![Some(eval.drop_to(x, eval.level(x))?)];
+        let mut values: Vec<Option<Vec<E::Value>>> = vec![Some(lowered(eval, x, right)?)];
         for (done, step) in self.steps.iter().enumerate() {
             if watch(Progress { done, steps, next: &step.name }).is_break() {
                 return Err(Error::Cancelled { done, steps });
@@ -381,37 +442,70 @@ impl<E: Evaluator> CompiledModel<E> {
     }
 }
 
+/// Every part of a value at a level.
+fn lowered<E: Evaluator>(eval: &E, parts: &[E::Value], level: Level) -> Result<Vec<E::Value>> {
+    parts.iter().map(|part| eval.drop_to(part, level)).collect()
+}
+
 impl<E: Evaluator> EncodedStep<E> {
-    fn run(&self, eval: &E, values: &[Option<E::Value>]) -> Result<E::Value> {
+    fn run(&self, eval: &E, values: &[Option<Vec<E::Value>>]) -> Result<Vec<E::Value>> {
         let value = |index: usize| values[index].as_ref().expect("a value lives until its last use");
-        let lowered = |index: usize| eval.drop_to(value(index), self.level);
         match &self.work {
             Work::Sum(terms, bias) => {
-                let mut sum: Option<E::Value> = None;
-                for (index, term) in terms {
-                    let x = lowered(*index)?;
-                    let more = match term {
-                        Term::Signed(sign) if *sign < 0.0 => eval.neg(&x)?,
-                        Term::Signed(_) => x,
-                        Term::Diagonals(matrix) => matrix.apply(eval, &x)?,
-                        Term::Combine(weights) => eval.combine(&x, weights)?,
-                    };
-                    sum = Some(match sum {
-                        Some(sum) => eval.add(&sum, &more)?,
-                        None => more,
-                    });
-                }
-                let sum = sum.expect("an affine map has a term");
-                match bias {
-                    Bias::None => Ok(sum),
-                    Bias::Slots(bias) => eval.add_plain(&sum, bias),
-                    Bias::Scalars(bias) => eval.add_scalars(&sum, bias),
-                }
+                let parts = value(terms[0].0).len();
+                (0..parts).map(|part| self.sum(eval, terms, bias, part, &|index| &value(index)[part])).collect()
             }
-            Work::Square(x) => eval.square(value(*x)),
-            Work::Polynomial(x, polynomial) => polynomial.evaluate(eval, value(*x)),
-            Work::Function(x, function) => function.evaluate(eval, value(*x)),
-            Work::Product(x, y) => eval.mul(&lowered(*x)?, &lowered(*y)?),
+            Work::Mix(operands, parts) => {
+                let lower = |value_index: &usize| lowered(eval, value(*value_index), self.level);
+                let low = operands.iter().map(lower).collect::<Result<Vec<_>>>()?;
+                let mix = |mixed: &Mixed<E>| {
+                    let terms: Vec<_> =
+                        mixed.terms.iter().map(|(operand, part, w)| (&low[*operand][*part], w)).collect();
+                    let sum = eval.combine(&terms)?;
+                    if mixed.bias.iter().all(|b| *b == 0.0) { Ok(sum) } else { eval.add_scalars(&sum, &mixed.bias) }
+                };
+                parts.iter().map(mix).collect()
+            }
+            Work::Square(x) => value(*x).iter().map(|x| eval.square(x)).collect(),
+            Work::Polynomial(x, polynomial) => value(*x).iter().map(|x| polynomial.evaluate(eval, x)).collect(),
+            Work::Function(x, function) => value(*x).iter().map(|x| function.evaluate(eval, x)).collect(),
+            Work::Product(x, y) => {
+                let (x, y) = (lowered(eval, value(*x), self.level)?, lowered(eval, value(*y), self.level)?);
+                x.iter().zip(&y).map(|(x, y)| eval.mul(x, y)).collect()
+            }
+        }
+    }
+
+    /// One part of an affine map within every vector.
+    fn sum<'a>(
+        &self,
+        eval: &E,
+        terms: &[(usize, Term<E>)],
+        bias: &Bias<E>,
+        part: usize,
+        value: &dyn Fn(usize) -> &'a E::Value,
+    ) -> Result<E::Value>
+    where
+        E::Value: 'a,
+    {
+        let mut sum: Option<E::Value> = None;
+        for (index, term) in terms {
+            let x = eval.drop_to(value(*index), self.level)?;
+            let more = match term {
+                Term::Signed(sign) if *sign < 0.0 => eval.neg(&x)?,
+                Term::Signed(_) => x,
+                Term::Diagonals(matrix) => matrix.apply(eval, &x)?,
+            };
+            sum = Some(match sum {
+                Some(sum) => eval.add(&sum, &more)?,
+                None => more,
+            });
+        }
+        let sum = sum.expect("an affine map has a term");
+        match bias {
+            Bias::None => Ok(sum),
+            Bias::Slots(bias) => eval.add_plain(&sum, bias),
+            Bias::Scalars(bias) => eval.add_scalars(&sum, &bias[part]),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::lower::{Approximate, lower};
 use super::{Model, Packer, Packing};
 use crate::circuit::PlanReport;
 use crate::ckks::{
-    Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters, Security,
+    Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters,
+    Security,
 };
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -37,6 +38,18 @@ impl Settings {
     pub fn new(packing: Packing) -> Self {
         Self { packing, approximate: Approximate::default(), scale_bits: 30, security: Security::Bits128 }
     }
+}
+
+/// Bytes that a buffer may have on every WebGPU device.
+const BUFFER_BYTES: usize = 1 << 27;
+
+/// Vectors of a ciphertext such that no buffer of a run exceeds [`BUFFER_BYTES`], or one vector.
+fn vectors_a_part(parameters: &Parameters) -> Result<usize> {
+    let (rlwe, limbs) = (parameters.rlwe(), parameters.limbs_at(parameters.max_level())?);
+    // The largest is the second half of a product, raised for every digit of a key; else the three halves of a product.
+    let raised = rlwe.digits(limbs).len() * (limbs.0 + rlwe.special().0) as usize;
+    let words = raised.max(3 * limbs.0 as usize) << parameters.log_n().get();
+    Ok((BUFFER_BYTES / (4 * words)).max(1))
 }
 
 /// A model with parameters to run it under.
@@ -85,6 +98,7 @@ impl Deployment {
         if needed > left {
             return Err(Error::LevelExhausted { op: "Deployment", needed, left });
         }
+        let circuit = circuit.in_parts_of(vectors_a_part(&parameters)?);
         let plan = circuit.plan()?;
         Ok(Self { circuit, parameters, plan })
     }
@@ -163,6 +177,7 @@ impl Deployment {
         let evaluation_keys = keys.evaluation_keys(&self.key_request())?;
         Ok(Client {
             packer: self.circuit.packer(),
+            part: self.circuit.part(),
             parameters: self.parameters.clone(),
             evaluation_keys,
             encryptor: keys.encryptor(),
@@ -175,6 +190,8 @@ impl Deployment {
 #[derive(Debug)]
 pub struct Client {
     packer: Packer,
+    /// Most vectors of a ciphertext.
+    part: usize,
     parameters: Parameters,
     evaluation_keys: EvaluationKeys,
     encryptor: Encryptor,
@@ -187,20 +204,23 @@ impl Client {
         &self.evaluation_keys
     }
 
-    /// Packs and encrypts samples: a batch of one vector a sample, or of one vector a feature.
+    /// Packs and encrypts samples: a vector a sample, or a vector a feature, in as few ciphertexts as every device can hold: no buffer of
+    /// a run is larger than 128 MiB.
     ///
     /// # Errors
     /// As [`Packer::pack`].
-    pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<HostCiphertext> {
-        self.encryptor.encrypt_complex(&self.packer.pack(samples)?, self.parameters.max_level())
+    pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<Vec<HostCiphertext>> {
+        let top = self.parameters.max_level();
+        self.packer.pack(samples)?.chunks(self.part).map(|part| self.encryptor.encrypt_complex(part, top)).collect()
     }
 
     /// The model's answers for the `samples` samples that were encrypted. For the key owner's eyes.
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`]; as [`Packer::unpack`].
-    pub fn decrypt(&self, answer: &HostCiphertext, samples: usize) -> Result<Vec<Vec<f64>>> {
-        self.packer.unpack(&self.decryptor.decrypt(answer)?, samples)
+    pub fn decrypt(&self, answer: &[HostCiphertext], samples: usize) -> Result<Vec<Vec<f64>>> {
+        let vectors = answer.iter().map(|part| self.decryptor.decrypt(part)).collect::<Result<Vec<_>>>()?;
+        self.packer.unpack(&vectors.concat(), samples)
     }
 }
 
@@ -230,9 +250,9 @@ impl Server {
     /// The encrypted answers to encrypted samples.
     ///
     /// # Errors
-    /// [`Error::LevelMismatch`] for a ciphertext below the highest level; [`Error::ShapeMismatch`] for another batch than
+    /// [`Error::LevelMismatch`] for a ciphertext below the highest level; [`Error::ShapeMismatch`] for other batches than
     /// the packing's; [`Error::ParameterMismatch`]; device failures.
-    pub fn run(&self, samples: &HostCiphertext) -> Result<HostCiphertext> {
+    pub fn run(&self, samples: &[HostCiphertext]) -> Result<Vec<HostCiphertext>> {
         self.run_watched(samples, &mut |_| ControlFlow::Continue(()))
     }
 
@@ -242,11 +262,11 @@ impl Server {
     /// As [`Self::run`]; [`Error::Cancelled`].
     pub fn run_watched(
         &self,
-        samples: &HostCiphertext,
+        samples: &[HostCiphertext],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-    ) -> Result<HostCiphertext> {
-        let x = self.evaluator.load(samples)?;
-        self.model.run_watched(&self.evaluator, &x, watch)?.to_host()
+    ) -> Result<Vec<HostCiphertext>> {
+        let x = samples.iter().map(|part| self.evaluator.load(part)).collect::<Result<Vec<_>>>()?;
+        self.model.run_watched(&self.evaluator, &x, watch)?.iter().map(Ciphertext::to_host).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use super::deploy::Deployment;
 use super::lower::Operation;
 use super::{ModelCircuit, Packing};
 use crate::circuit::{Evaluator as _, Plan, PlanReport};
-use crate::ckks::{Encryption, Magnitude, NoiseEstimator, Parameters};
+use crate::ckks::{Encryption, Magnitude, NoiseEstimator, NoiseValue, Parameters};
 use crate::error::Result;
 use crate::units::Level;
 use std::fmt::{self, Write as _};
@@ -65,10 +65,11 @@ pub(super) fn predicted(deployment: &Deployment, samples: Magnitude) -> Result<V
     let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
     let noise = NoiseEstimator::new(parameters);
     let top = parameters.max_level();
-    let x = noise.fresh(Encryption::SecretKey, circuit.input_batch(), top, samples)?;
+    let fresh = |vectors| noise.fresh(Encryption::SecretKey, vectors, top, samples);
+    let x = circuit.input_batches().into_iter().map(fresh).collect::<Result<Vec<_>>>()?;
     let mut steps = Vec::with_capacity(circuit.steps());
     circuit.prepare(&noise, top)?.run_observed(&noise, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
-        steps.push(value.slot_deviation());
+        steps.push(value.iter().map(NoiseValue::slot_deviation).fold(0.0, f64::max));
     })?;
     Ok(steps)
 }
@@ -76,11 +77,11 @@ pub(super) fn predicted(deployment: &Deployment, samples: Magnitude) -> Result<V
 /// What the circuit needed up to and with each step, and the vectors of its value.
 fn planned(circuit: &ModelCircuit) -> Result<Vec<(PlanReport, usize)>> {
     let plan = Plan::new(circuit.slots());
-    let x = plan.input(circuit.input_batch());
-    let prepared = circuit.prepare(&plan, plan.level(&x))?;
+    let x: Vec<_> = circuit.input_batches().into_iter().map(|vectors| plan.input(vectors)).collect();
+    let prepared = circuit.prepare(&plan, plan.level(&x[0]))?;
     let mut steps = Vec::with_capacity(circuit.steps());
     prepared.run_observed(&plan, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
-        steps.push((plan.report(), plan.batch(value)));
+        steps.push((plan.report(), value.iter().map(|part| plan.batch(part)).sum()));
     })?;
     Ok(steps)
 }
@@ -147,7 +148,7 @@ impl Explanation {
             packing: circuit.packing(),
             parameters: parameters.to_string(),
             input_shape: list.input.clone(),
-            input_bytes: bytes_at(parameters, top, circuit.input_batch())?,
+            input_bytes: bytes_at(parameters, top, circuit.input_batches().iter().sum())?,
             steps,
             keys: keys.len(),
             key_bytes: keys.iter().sum(),

@@ -53,12 +53,14 @@ fn run(
     let top = Level(report.depth);
     let clear = Clear::new(slots, top).with_keys_of(report.clone());
     let (packer, prepared) = (circuit.packer(), circuit.prepare(&clear, top)?);
-    let y = prepared.run(&clear, &clear.value(&packer.pack(samples)?, top)?)?;
+    let y = prepared.run(&clear, &[clear.value(&packer.pack(samples)?, top)?])?.remove(0);
     assert_eq!(clear.level(&y), Level(0));
     assert_eq!(clear.report(), report);
     assert!(packing == Packing::Latency || report.rotations.is_empty());
     let answers = packer.unpack(y.vectors(), samples.len())?;
-    assert_close(&circuit.predict_clear(samples)?, &answers, 1e-9);
+    for part in [usize::MAX, 7, 1] {
+        assert_close(&circuit.clone().in_parts_of(part).predict_clear(samples)?, &answers, 1e-9);
+    }
     Ok(answers)
 }
 
@@ -195,7 +197,7 @@ fn a_run_can_be_watched_and_ended() {
     let circuit = ModelCircuit::new(&model, Packing::Batch, 4, &Approximate::default()).unwrap();
     let clear = Clear::new(4, Level(3));
     let prepared = circuit.prepare(&clear, Level(3)).unwrap();
-    let x = clear.value(&circuit.packer().pack(&samples(&model, 4)).unwrap(), Level(3)).unwrap();
+    let x = [clear.value(&circuit.packer().pack(&samples(&model, 4)).unwrap(), Level(3)).unwrap()];
     let mut seen = vec![];
     let mut watch = |p: Progress<'_>| {
         seen.push((p.done, p.next.to_string()));
@@ -252,8 +254,10 @@ fn unfit_runs_are_errors() {
     assert!(matches!(other, Err(Error::ShapeMismatch { .. })));
     let compiled = circuit.prepare(&clear, Level(2)).unwrap();
     let value = |batch, level| clear.value(&vec![vec![]; batch], Level(level)).unwrap();
-    assert!(matches!(compiled.run(&clear, &value(4, 2)), Err(Error::ShapeMismatch { .. })));
-    assert!(matches!(compiled.run(&clear, &value(5, 1)), Err(Error::LevelMismatch { .. })));
+    for unfit in [vec![], vec![value(4, 2)], vec![value(2, 2), value(3, 2)]] {
+        assert!(matches!(compiled.run(&clear, &unfit), Err(Error::ShapeMismatch { .. })));
+    }
+    assert!(matches!(compiled.run(&clear, &[value(5, 1)]), Err(Error::LevelMismatch { .. })));
 }
 
 /// Every file that an exporter made becomes a circuit in both packings, or says by name why not.

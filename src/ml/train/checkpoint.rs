@@ -21,7 +21,7 @@ pub struct Checkpoint {
     pub batch: u32,
     /// Weights and momentum.
     pub state: HostCiphertext,
-    /// What was kept for the owner so far, in an order that is the caller's: losses, logits of held-out samples.
+    /// What was kept for the owner so far, in an order that is the caller's: losses, hits among held-out samples.
     pub history: Vec<HostCiphertext>,
 }
 

@@ -1,10 +1,13 @@
 //! Multinomial logistic regression as a circuit.
 
+use super::accuracy::Accuracy;
 use super::packing::{Layout, sum};
-use super::refresh::{PlannedRefresh, Refresh};
-use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
-use crate::ckks::{Bootstrapper, KeyRequest};
+use super::reference::ClearTraining;
+use super::refresh::{Refresh, Walk};
+use super::trainable::{MiniBatch, Step, Trainable};
+use crate::circuit::{Evaluator, Matrix, Polynomial, interpolate};
 use crate::error::{Error, Result};
+use crate::math::Seed;
 use crate::units::Level;
 use num_complex::Complex64;
 
@@ -55,6 +58,24 @@ impl LogisticSettings {
         let steepness = self.logit_bound * self.classes as f64 / others;
         let probability = |u: f64| 1.0 / (1.0 + others * (-u * steepness).exp());
         interpolate("softmax", probability, -1.0, 1.0, self.degree)
+    }
+
+    /// Refuses layers of other shapes, and weights beyond their bound.
+    pub(super) fn check_layers(&self, layers: &[Matrix], shapes: &[(usize, usize)]) -> Result<()> {
+        let got: Vec<_> = layers.iter().map(|layer| (layer.rows(), layer.columns())).collect();
+        if got != shapes {
+            let (expected, got) = (format!("layers of {shapes:?}"), format!("{got:?}"));
+            return Err(Error::ShapeMismatch { op: "training", expected, got });
+        }
+        match layers.iter().flat_map(Matrix::entries).position(|w| w.abs() > self.weight_bound) {
+            Some(index) => Err(Error::BadValue { index, reason: "beyond the bound on weights" }),
+            None => Ok(()),
+        }
+    }
+
+    /// The state of a weight that has not moved.
+    pub(super) fn entry(&self, w: f64) -> Complex64 {
+        Complex64::new(w / (1.0 + self.momentum), w) / self.weight_bound
     }
 
     /// What a step without a gradient makes of a state `a + i w`, from `2 a` and `2 i w`.
@@ -110,27 +131,6 @@ pub struct LogisticRegression {
     probability: Polynomial,
 }
 
-/// An encrypted, planned or clear mini-batch: what [`LogisticRegression::pack_samples`] and [`LogisticRegression::pack_labels`]
-/// gave, one value a vector.
-#[derive(Clone, Debug)]
-pub struct MiniBatch<V> {
-    /// Values of one vector each.
-    pub samples: Vec<V>,
-    /// Laid out as logits.
-    pub labels: V,
-}
-
-/// What a step leaves.
-#[derive(Clone, Debug)]
-pub struct Step<V> {
-    /// Weights and momentum.
-    pub state: V,
-    /// The squared error of every probability before the step, for [`LogisticRegression::total`].
-    pub squares: V,
-    /// Refreshes that it took.
-    pub refreshes: u32,
-}
-
 impl LogisticRegression {
     /// For vectors of `slots` entries, a power of two.
     ///
@@ -150,125 +150,93 @@ impl LogisticRegression {
         &self.settings
     }
 
-    /// Vectors repeat with this period: a refresh of fewer slots will do, see [`Bootstrapper::with_slots`].
-    pub fn period(&self) -> usize {
-        self.layout.period()
-    }
-
-    /// Vectors of a mini-batch.
-    pub fn vectors(&self) -> usize {
-        self.layout.groups()
-    }
-
-    /// Samples that a mini-batch can hold: the wanted number, or the next power of two.
-    pub fn capacity(&self) -> usize {
-        self.layout.capacity()
-    }
-
-    /// Levels of a step.
-    pub fn depth(&self) -> u32 {
-        3 + self.probability.depth()
-    }
-
-    /// The keys of steps, losses and logits and of the refreshes between them.
-    ///
-    /// # Errors
-    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes.
-    pub fn keys(&self, circuit: &Bootstrapper) -> Result<KeyRequest> {
-        let plan = Plan::new(self.layout.slots);
-        let input = || plan.input(1);
-        let batch = MiniBatch { samples: vec![input(); self.vectors()], labels: input() };
-        let after = self.step(&plan, &PlannedRefresh::from(circuit), &input(), &batch)?;
-        self.total(&plan, &after.squares)?;
-        self.logits(&plan, &after.state, &batch.samples)?;
-        let top = circuit.parameters().max_level();
-        Ok(KeyRequest::from_plan(&plan.report(), top).merge(&circuit.keys()?))
-    }
-
-    // --- packing ----------------------------------------------------------------------------
-
     /// `(1 + m) weight_bound / 2 logit_bound`: `2 a / weight_bound` times samples so enlarged gives logits over their bound.
     fn sample_factor(&self) -> f64 {
         let s = &self.settings;
         (1.0 + s.momentum) * s.weight_bound / (2.0 * s.logit_bound)
     }
+}
 
-    /// Samples as [`Self::vectors`] vectors, each to be encrypted as a value of its own.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for no samples or more than [`Self::capacity`], or another number of features; [`Error::BadValue`].
-    pub fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
+impl Trainable for LogisticRegression {
+    fn slots(&self) -> usize {
+        self.layout.slots
+    }
+
+    fn period(&self) -> usize {
+        self.layout.period()
+    }
+
+    fn vectors(&self) -> usize {
+        self.layout.groups()
+    }
+
+    fn capacity(&self) -> usize {
+        self.layout.capacity()
+    }
+
+    fn depth(&self) -> u32 {
+        3 + self.probability.depth()
+    }
+
+    fn logits_depth(&self) -> u32 {
+        1
+    }
+
+    fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
         self.layout.samples(samples, self.sample_factor())
     }
 
-    /// Labels as one vector.
-    ///
-    /// # Errors
-    /// As [`Self::pack_samples`]; [`Error::BadValue`] for a class that does not exist.
-    pub fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
+    fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
         self.layout.labels(labels)
     }
 
-    /// The state before the first step, to be encrypted: weights and momentum are zero.
-    pub fn start(&self) -> Vec<Complex64> {
-        vec![Complex64::ZERO; self.layout.slots]
+    /// Zero.
+    fn start_weights(&self, _: &Seed) -> Result<Vec<Matrix>> {
+        let (rows, columns) = (self.settings.classes, self.settings.features + 1);
+        Ok(vec![Matrix::new(rows, columns, vec![0.0; rows * columns])?])
     }
 
-    /// The weights of a decrypted state: a row a class, the bias last.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a vector that is too short.
-    pub fn unpack_weights(&self, state: &[Complex64]) -> Result<Matrix> {
+    fn pack_weights(&self, layers: &[Matrix]) -> Result<Vec<Complex64>> {
+        let s = &self.settings;
+        s.check_layers(layers, &[(s.classes, s.features + 1)])?;
+        let inputs = layers[0].columns();
+        Ok(self.layout.vector(|f, k, _| if f < inputs { s.entry(layers[0].row(k)[f]) } else { Complex64::ZERO }))
+    }
+
+    fn unpack_weights(&self, state: &[Complex64]) -> Result<Vec<Matrix>> {
         let (rows, columns) = (self.settings.classes, self.settings.features + 1);
         let entries = (0..rows * columns).map(|i| self.layout.weight(state, i / columns, i % columns));
         let entries = entries.map(|w| Ok(w?.im * self.settings.weight_bound)).collect::<Result<_>>()?;
-        Matrix::new(rows, columns, entries)
+        Ok(vec![Matrix::new(rows, columns, entries)?])
     }
 
-    /// Decrypted logits of `count` samples.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a vector that is too short, or more samples than [`Self::capacity`].
-    pub fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
+    fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
         let factor = self.settings.logit_bound / (1.0 + self.settings.momentum);
         let logit = |sample, class| Ok(self.layout.logit(logits, sample, class)?.re * factor);
         (0..count).map(|sample| (0..self.settings.classes).map(|class| logit(sample, class)).collect()).collect()
     }
 
-    /// The mean squared error (the sum over classes, the mean over samples: Brier's score) of `samples` samples from the decrypted total over
-    /// `batches` mini-batches.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for an empty vector or no samples.
-    pub fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
+    fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
         // A logit of zero stands where there is no sample or no class.
         let (copies, elsewhere) = (self.layout.copies(), self.probability.at(0.0).powi(2));
         self.layout.loss(total, (samples, batches), (copies, self.settings.classes), elsewhere)
     }
 
-    // --- the circuit ------------------------------------------------------------------------
+    fn in_the_clear(&self, layers: &[Matrix]) -> Result<ClearTraining> {
+        let s = self.settings;
+        s.check_layers(layers, &[(s.classes, s.features + 1)])?;
+        Ok(ClearTraining::of_layers(s, None, layers))
+    }
 
-    /// One step of descent, after a refresh where too few levels are left for it.
-    ///
-    /// # Level and scale
-    /// [`Self::depth`] levels below the state, or below the output of a refresh.
-    /// # Errors
-    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes; [`Error::LevelTooHigh`] for a mini-batch below
-    /// the state's level; keys as [`Self::keys`] lists them; errors of [`Refresh::refresh`].
-    pub fn step<E: Evaluator, R: Refresh<E>>(
+    fn step<E: Evaluator, R: Refresh<E>>(
         &self,
         eval: &E,
         refresh: &R,
         state: &E::Value,
         batch: &MiniBatch<E::Value>,
     ) -> Result<Step<E::Value>> {
-        let needed = self.depth();
-        let refreshed = refresh.levels_left(eval, state) < needed;
-        let state = if refreshed { refresh.refresh(eval, state)? } else { eval.drop_to(state, eval.level(state))? };
-        let left = refresh.levels_left(eval, &state);
-        if left < needed {
-            return Err(Error::LevelExhausted { op: "LogisticRegression::step", needed, left });
-        }
+        let walk = Walk::new("LogisticRegression::step", eval, refresh);
+        let state = walk.with(eval.drop_to(state, eval.level(state))?, self.depth())?;
         let conjugate = eval.conjugate(&state)?;
         let twice_ahead = eval.add(&state, &conjugate)?;
         let logits = self.layout.forward(eval, &twice_ahead, &batch.samples)?;
@@ -285,27 +253,24 @@ impl LogisticRegression {
         let update = sum(eval, update, self.layout.sample_folds().map(|step| -step))?;
 
         let kept = s.coast(eval, &twice_ahead, &eval.sub(&state, &conjugate)?, eval.level(&update))?;
-        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshes: u32::from(refreshed) })
+        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshes: walk.refreshes() })
     }
 
-    /// The sum of all slots, in every slot, for [`Self::unpack_loss`]: of the squares of one step, or of the sum of several.
-    ///
-    /// # Cost
-    /// The logarithm of [`Self::period`] in rotations.
-    /// # Errors
-    /// Keys as [`Self::keys`] lists them.
-    pub fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
+    fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
         sum(eval, eval.drop_to(squares, eval.level(squares))?, self.layout.all_folds())
     }
 
-    /// The logits of samples under the weights of a state, for [`Self::unpack_logits`].
-    ///
-    /// # Level and scale
-    /// One level.
-    /// # Errors
-    /// [`Error::LevelExhausted`]; others as [`Self::step`].
-    pub fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
+    fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
         let twice_weights_i = eval.sub(state, &eval.conjugate(state)?)?;
         self.layout.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
+    }
+
+    fn accuracy(&self, samples: usize) -> Result<Accuracy> {
+        let s = &self.settings;
+        Accuracy::new(self.layout.places(samples)?, s.logit_bound / (1.0 + s.momentum), s.logit_bound)
+    }
+
+    fn held_out_capacity(&self) -> usize {
+        self.layout.capacity() * self.layout.copies()
     }
 }

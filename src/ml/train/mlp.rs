@@ -1,10 +1,12 @@
 //! A network with one hidden layer as a circuit.
 
-use super::logistic::{LogisticSettings, MiniBatch, Step, positive};
+use super::accuracy::Accuracy;
+use super::logistic::{LogisticSettings, positive};
 use super::packing::{Layout, sum};
-use super::refresh::{PlannedRefresh, Refresh};
-use crate::circuit::{Evaluator, Matrix, Plan, Polynomial};
-use crate::ckks::{Bootstrapper, KeyRequest};
+use super::reference::ClearTraining;
+use super::refresh::{Refresh, Walk};
+use super::trainable::{MiniBatch, Step, Trainable};
+use crate::circuit::{Evaluator, Matrix, Polynomial};
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed};
 use num_complex::Complex64;
@@ -21,15 +23,9 @@ pub struct MlpSettings {
 }
 
 impl MlpSettings {
-    /// Refuses weights of another shape.
-    pub(super) fn check_start(&self, start: &[Matrix; 2]) -> Result<()> {
-        let shapes = start.each_ref().map(|layer| (layer.rows(), layer.columns()));
-        let expected = [(self.hidden, self.training.features + 1), (self.training.classes, self.hidden)];
-        if shapes == expected {
-            return Ok(());
-        }
-        let [expected, got] = [expected, shapes].map(|[a, b]| format!("layers of {}x{} and {}x{}", a.0, a.1, b.0, b.1));
-        Err(Error::ShapeMismatch { op: "Mlp", expected, got })
+    fn check_layers(&self, layers: &[Matrix]) -> Result<()> {
+        let s = &self.training;
+        s.check_layers(layers, &[(self.hidden, s.features + 1), (s.classes, self.hidden)])
     }
 }
 
@@ -50,11 +46,12 @@ impl MlpSettings {
 /// ```
 ///
 /// # Level and scale
-/// Between refreshes [`Self::depth`] levels, of the state and of the logits: a mask, a product with samples, the activation, a product with weights and
-/// a mask lead to logits, and from there the polynomial, a product with activations or weights, one with samples and a mask to the new state.
+/// A mask, a product with samples, the activation, a product with weights and a mask lead to logits: 5 levels. From there it is the polynomial, a product
+/// with activations or weights, one with samples, and a mask to the new state. A refresh of the logits parts the two, unless there are levels for all:
+/// between refreshes 6 levels are needed, or 3 and those of the polynomial.
 /// # Cost
-/// For `H` vectors a mini-batch, `C` copies, `K` units and `S` samples a vector: two refreshes, `2 (H - 1) + 2 log2(C H K) + 3 log2(S)` rotations or so, `H + 6`
-/// relinearizations beside the polynomial's, one conjugation.
+/// For `H` vectors a mini-batch, `C` copies, `K` units and `S` samples a vector: `2 H + 2 log2(C H K) + 3 log2(S)` rotations, `H + 6`
+/// relinearizations beside the polynomial's, one square for the loss, one conjugation, and two refreshes at most.
 /// # Source
 /// As [`super::LogisticRegression`]. Networks with a square for an activation: CryptoNets, Dowlin et al., ICML 2016.
 #[derive(Clone, Debug)]
@@ -108,157 +105,6 @@ impl Mlp {
         &self.settings
     }
 
-    /// As [`super::LogisticRegression::period`].
-    pub fn period(&self) -> usize {
-        self.layout.period()
-    }
-
-    /// Vectors of a mini-batch.
-    pub fn vectors(&self) -> usize {
-        self.layout.groups()
-    }
-
-    /// Samples that a mini-batch can hold: the wanted number, or the next power of two.
-    pub fn capacity(&self) -> usize {
-        self.layout.capacity()
-    }
-
-    /// Levels between two refreshes.
-    pub fn depth(&self) -> u32 {
-        (Self::LOGITS_DEPTH + 1).max(3 + self.probability.depth())
-    }
-
-    /// Levels of [`Self::logits`].
-    pub const LOGITS_DEPTH: u32 = 5;
-
-    /// The keys of steps, losses and logits and of the refreshes between them.
-    ///
-    /// # Errors
-    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes.
-    pub fn keys(&self, circuit: &Bootstrapper) -> Result<KeyRequest> {
-        let plan = Plan::new(self.layout.slots);
-        let input = || plan.input(1);
-        let batch = MiniBatch { samples: vec![input(); self.vectors()], labels: input() };
-        let after = self.step(&plan, &PlannedRefresh::from(circuit), &input(), &batch)?;
-        self.total(&plan, &after.squares)?;
-        self.logits(&plan, &input(), &batch.samples)?;
-        let top = circuit.parameters().max_level();
-        Ok(KeyRequest::from_plan(&plan.report(), top).merge(&circuit.keys()?))
-    }
-
-    // --- packing ----------------------------------------------------------------------------
-
-    /// As [`super::LogisticRegression::pack_samples`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
-        self.layout.samples(samples, 1.0)
-    }
-
-    /// Labels as one vector.
-    ///
-    /// # Errors
-    /// As [`Self::pack_samples`]; [`Error::BadValue`] for a class that does not exist.
-    pub fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
-        self.layout.check("pack_labels", labels.len())?;
-        if let Some(index) = labels.iter().position(|&label| label >= self.settings.training.classes) {
-            return Err(Error::BadValue { index, reason: "no such class" });
-        }
-        let hit = |f: usize, s: usize| {
-            let (class, group) = self.layout.copy_and_group(f);
-            labels.get(self.layout.sample(group, s)) == Some(&class)
-        };
-        Ok(self.layout.everywhere(|f, _, s| Complex64::from(f64::from(u8::from(hit(f, s))))))
-    }
-
-    /// Weights to start from, one matrix a layer, uniform: the first layer's below `1 / (2 sqrt(features + 1))`, the second's below 1/2 before those of a unit are
-    /// shifted to add up to zero over classes. Units that start alike stay alike, so a start cannot be all zero.
-    ///
-    /// # Errors
-    /// None in practice: uniform numbers are finite.
-    pub fn random_start(&self, seed: &Seed) -> Result<[Matrix; 2]> {
-        let (s, hidden) = (&self.settings.training, self.settings.hidden);
-        let mut generator = Csprng::new(seed);
-        let mut uniform = |bound: f64, count: usize| -> Vec<f64> {
-            (0..count).map(|_| (2.0 * generator.fraction() - 1.0) * bound).collect()
-        };
-        let inputs = s.features + 1;
-        let first = uniform(0.5 / (inputs as f64).sqrt(), hidden * inputs);
-        let mut second = uniform(0.5, s.classes * hidden);
-        for unit in 0..hidden {
-            let mean = second.iter().skip(unit).step_by(hidden).sum::<f64>() / s.classes as f64;
-            second.iter_mut().skip(unit).step_by(hidden).for_each(|w| *w -= mean);
-        }
-        Ok([Matrix::new(hidden, inputs, first)?, Matrix::new(s.classes, hidden, second)?])
-    }
-
-    /// The state before the first step, to be encrypted. Momentum is zero.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for weights of another shape; [`Error::BadValue`] for one beyond the bound on weights.
-    pub fn pack_start(&self, start: &[Matrix; 2]) -> Result<Vec<Complex64>> {
-        self.settings.check_start(start)?;
-        let s = &self.settings.training;
-        if let Some(index) = start.iter().flat_map(Matrix::entries).position(|w| w.abs() > s.weight_bound) {
-            return Err(Error::BadValue { index, reason: "beyond the bound on weights" });
-        }
-        let entry = |f: usize, k: usize, i: usize| {
-            let w = if self.first(f, k, i) {
-                start[0].row(k)[f]
-            } else if self.second(f, k, i) {
-                start[1].row(self.layout.copy_and_group(f).0)[k]
-            } else {
-                0.0
-            };
-            Complex64::new(w / (1.0 + s.momentum), w) / s.weight_bound
-        };
-        Ok(self.layout.everywhere(entry))
-    }
-
-    /// The weights of a decrypted state: for each layer a row an output, the first layer's bias last.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a vector that is too short.
-    pub fn unpack_weights(&self, state: &[Complex64]) -> Result<[Matrix; 2]> {
-        let (s, hidden) = (&self.settings.training, self.settings.hidden);
-        let matrix = |rows: usize, columns: usize, slot: &dyn Fn(usize, usize) -> (usize, usize, usize)| {
-            let entries = (0..rows * columns).map(|i| {
-                let (f, k, place) = slot(i / columns, i % columns);
-                Ok(self.layout.read(state, f, k, place)?.im * s.weight_bound)
-            });
-            Matrix::new(rows, columns, entries.collect::<Result<_>>()?)
-        };
-        Ok([
-            matrix(hidden, s.features + 1, &|k, f| (f, k, 0))?,
-            matrix(s.classes, hidden, &|class, k| (self.layout.position(class, 0), k, self.layout.half()))?,
-        ])
-    }
-
-    /// Decrypted logits of `count` samples.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a vector that is too short, or more samples than [`Self::capacity`].
-    pub fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
-        self.layout.check("unpack_logits", count)?;
-        let s = &self.settings.training;
-        let logit = |sample: usize, class: usize| {
-            let (group, place) = self.layout.place(sample);
-            Ok(self.layout.read(logits, self.layout.position(class, group), 0, place)?.re * s.logit_bound)
-        };
-        (0..count).map(|sample| (0..s.classes).map(|class| logit(sample, class)).collect()).collect()
-    }
-
-    /// As [`super::LogisticRegression::unpack_loss`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
-        // A logit of zero stands where there is no sample or no class; every unit has the errors.
-        let (copies, elsewhere) = (self.layout.classes(), self.probability.at(0.0).powi(2));
-        self.layout.loss(total, (samples, batches), (copies, self.settings.training.classes), elsewhere)
-    }
-
     /// Whether a slot of the state holds a weight of the first layer.
     fn first(&self, f: usize, k: usize, s: usize) -> bool {
         s < self.layout.half() && f <= self.settings.training.features && k < self.settings.hidden
@@ -269,8 +115,6 @@ impl Mlp {
         let class = self.layout.copy_and_group(f).0;
         s >= self.layout.half() && class < self.settings.training.classes && k < self.settings.hidden
     }
-
-    // --- the circuit ------------------------------------------------------------------------
 
     /// `value`, zero where the mask is.
     fn masked<E: Evaluator>(
@@ -292,7 +136,7 @@ impl Mlp {
         samples: &[E::Value],
     ) -> Result<Pass<E::Value>> {
         let (s, c) = (&self.settings.training, self.settings.curvature);
-        let needed = Self::LOGITS_DEPTH;
+        let needed = self.logits_depth();
         if eval.level(twice).0 < needed {
             return Err(Error::LevelExhausted { op: "Mlp::logits", needed, left: eval.level(twice).0 });
         }
@@ -313,15 +157,119 @@ impl Mlp {
         let logits = sum(eval, logits, self.layout.class_folds().map(|step| -step))?;
         Ok(Pass { inner, activations, weights: second, logits })
     }
+}
 
-    /// One step of descent. The state is refreshed first where too few levels are left for it, and the logits on the way.
-    ///
-    /// # Level and scale
-    /// Three levels and those of the polynomial below the logits, or below the output of a refresh.
-    /// # Errors
-    /// [`Error::LevelExhausted`] when there are fewer than [`Self::depth`] levels between refreshes; [`Error::LevelTooHigh`] for a mini-batch below
-    /// the state's level or that of refreshed logits; keys as [`Self::keys`] lists them; errors of [`Refresh::refresh`].
-    pub fn step<E: Evaluator, R: Refresh<E>>(
+impl Trainable for Mlp {
+    fn slots(&self) -> usize {
+        self.layout.slots
+    }
+
+    fn period(&self) -> usize {
+        self.layout.period()
+    }
+
+    fn vectors(&self) -> usize {
+        self.layout.groups()
+    }
+
+    fn capacity(&self) -> usize {
+        self.layout.capacity()
+    }
+
+    fn depth(&self) -> u32 {
+        self.logits_depth() + 3 + self.probability.depth()
+    }
+
+    fn logits_depth(&self) -> u32 {
+        5
+    }
+
+    fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
+        self.layout.samples(samples, 1.0)
+    }
+
+    fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
+        self.layout.check("pack_labels", labels.len())?;
+        if let Some(index) = labels.iter().position(|&label| label >= self.settings.training.classes) {
+            return Err(Error::BadValue { index, reason: "no such class" });
+        }
+        let hit = |f: usize, s: usize| {
+            let (class, group) = self.layout.copy_and_group(f);
+            labels.get(self.layout.sample(group, s)) == Some(&class)
+        };
+        Ok(self.layout.everywhere(|f, _, s| Complex64::from(f64::from(u8::from(hit(f, s))))))
+    }
+
+    /// Uniform: the first layer's below `1 / (2 sqrt(features + 1))`, the second's below 1/2 before those of a unit are shifted to add up to zero over classes.
+    /// Units that start alike stay alike, so the start cannot be zero.
+    fn start_weights(&self, seed: &Seed) -> Result<Vec<Matrix>> {
+        let (s, hidden) = (&self.settings.training, self.settings.hidden);
+        let mut generator = Csprng::new(seed);
+        let mut uniform = |bound: f64, count: usize| -> Vec<f64> {
+            (0..count).map(|_| (2.0 * generator.fraction() - 1.0) * bound).collect()
+        };
+        let inputs = s.features + 1;
+        let first = uniform(0.5 / (inputs as f64).sqrt(), hidden * inputs);
+        let mut second = uniform(0.5, s.classes * hidden);
+        for unit in 0..hidden {
+            let mean = second.iter().skip(unit).step_by(hidden).sum::<f64>() / s.classes as f64;
+            second.iter_mut().skip(unit).step_by(hidden).for_each(|w| *w -= mean);
+        }
+        Ok(vec![Matrix::new(hidden, inputs, first)?, Matrix::new(s.classes, hidden, second)?])
+    }
+
+    fn pack_weights(&self, layers: &[Matrix]) -> Result<Vec<Complex64>> {
+        self.settings.check_layers(layers)?;
+        let entry = |f: usize, k: usize, i: usize| {
+            let w = if self.first(f, k, i) {
+                layers[0].row(k)[f]
+            } else if self.second(f, k, i) {
+                layers[1].row(self.layout.copy_and_group(f).0)[k]
+            } else {
+                0.0
+            };
+            self.settings.training.entry(w)
+        };
+        Ok(self.layout.everywhere(entry))
+    }
+
+    fn unpack_weights(&self, state: &[Complex64]) -> Result<Vec<Matrix>> {
+        let (s, hidden) = (&self.settings.training, self.settings.hidden);
+        let matrix = |rows: usize, columns: usize, slot: &dyn Fn(usize, usize) -> (usize, usize, usize)| {
+            let entries = (0..rows * columns).map(|i| {
+                let (f, k, place) = slot(i / columns, i % columns);
+                Ok(self.layout.read(state, f, k, place)?.im * s.weight_bound)
+            });
+            Matrix::new(rows, columns, entries.collect::<Result<_>>()?)
+        };
+        Ok(vec![
+            matrix(hidden, s.features + 1, &|k, f| (f, k, 0))?,
+            matrix(s.classes, hidden, &|class, k| (self.layout.position(class, 0), k, self.layout.half()))?,
+        ])
+    }
+
+    fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
+        self.layout.check("unpack_logits", count)?;
+        let s = &self.settings.training;
+        let logit = |sample: usize, class: usize| {
+            let (group, place) = self.layout.place(sample);
+            Ok(self.layout.read(logits, self.layout.position(class, group), 0, place)?.re * s.logit_bound)
+        };
+        (0..count).map(|sample| (0..s.classes).map(|class| logit(sample, class)).collect()).collect()
+    }
+
+    fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
+        // A logit of zero stands where there is no sample or no class; every unit has the errors.
+        let (copies, elsewhere) = (self.layout.classes(), self.probability.at(0.0).powi(2));
+        self.layout.loss(total, (samples, batches), (copies, self.settings.training.classes), elsewhere)
+    }
+
+    fn in_the_clear(&self, layers: &[Matrix]) -> Result<ClearTraining> {
+        self.settings.check_layers(layers)?;
+        Ok(ClearTraining::of_layers(self.settings.training, Some(self.settings.curvature), layers))
+    }
+
+    fn step<E: Evaluator, R: Refresh<E>>(
         &self,
         eval: &E,
         refresh: &R,
@@ -330,7 +278,7 @@ impl Mlp {
     ) -> Result<Step<E::Value>> {
         let (s, c) = (&self.settings.training, self.settings.curvature);
         let walk = Walk::new("Mlp::step", eval, refresh);
-        let state = walk.with(eval.drop_to(state, eval.level(state))?, Self::LOGITS_DEPTH + 1)?;
+        let state = walk.with(eval.drop_to(state, eval.level(state))?, self.logits_depth() + 1)?;
         let conjugate = eval.conjugate(&state)?;
         let twice_ahead = eval.add(&state, &conjugate)?;
         let pass = self.forward(eval, &twice_ahead, 1.0 + s.momentum, &batch.samples)?;
@@ -370,54 +318,22 @@ impl Mlp {
         Ok(Step { state: eval.add(&kept, &update)?, squares, refreshes: walk.refreshes() })
     }
 
-    /// As [`super::LogisticRegression::total`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
+    fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
         sum(eval, eval.drop_to(squares, eval.level(squares))?, self.layout.all_folds())
     }
 
-    /// The logits of samples under the weights of a state, for [`Self::unpack_logits`].
-    ///
-    /// # Level and scale
-    /// [`Self::LOGITS_DEPTH`] levels.
-    /// # Errors
-    /// [`Error::LevelExhausted`]; others as [`Self::step`].
-    pub fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
+    fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
         let twice_weights_i = eval.sub(state, &eval.conjugate(state)?)?;
         let twice_weights = eval.neg(&eval.mul_i(&twice_weights_i)?)?;
         Ok(self.forward(eval, &twice_weights, 1.0, samples)?.logits)
     }
-}
 
-/// A circuit on its way, refreshed wherever too few levels are left for the next stretch.
-struct Walk<'a, E, R> {
-    op: &'static str,
-    eval: &'a E,
-    refresh: &'a R,
-    refreshes: std::cell::Cell<u32>,
-}
-
-impl<'a, E: Evaluator, R: Refresh<E>> Walk<'a, E, R> {
-    fn new(op: &'static str, eval: &'a E, refresh: &'a R) -> Self {
-        Self { op, eval, refresh, refreshes: std::cell::Cell::new(0) }
+    fn accuracy(&self, samples: usize) -> Result<Accuracy> {
+        let bound = self.settings.training.logit_bound;
+        Accuracy::new(self.layout.places_above(samples, self.settings.training.classes)?, bound, bound)
     }
 
-    fn with(&self, value: E::Value, needed: u32) -> Result<E::Value> {
-        if self.refresh.levels_left(self.eval, &value) >= needed {
-            return Ok(value);
-        }
-        let value = self.refresh.refresh(self.eval, &value)?;
-        self.refreshes.set(self.refreshes.get() + 1);
-        let left = self.refresh.levels_left(self.eval, &value);
-        if left < needed {
-            return Err(Error::LevelExhausted { op: self.op, needed, left });
-        }
-        Ok(value)
-    }
-
-    fn refreshes(&self) -> u32 {
-        self.refreshes.get()
+    fn held_out_capacity(&self) -> usize {
+        self.layout.capacity() * self.layout.classes()
     }
 }

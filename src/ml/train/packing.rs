@@ -26,6 +26,7 @@
 //! A hidden layer has its units in the place of classes. Its sums `u` stand `C = F / H` times, at `f = c H + h` for the samples of group `h`: the
 //! copies `c` are the classes of the layer above, and the sum over them is cyclic.
 
+use super::accuracy::Places;
 use crate::circuit::Evaluator;
 use crate::error::{Error, Result};
 use crate::units::Level;
@@ -160,6 +161,39 @@ impl Layout {
     /// Group of a sample, and its place in there.
     pub(super) fn place(&self, sample: usize) -> (usize, usize) {
         (sample / self.samples, sample % self.samples)
+    }
+
+    /// Where the logits of so many samples lie, in values of [`Self::capacity`] samples each: every value has its copies of a logit, of which
+    /// the first serves the first value, and so on.
+    pub(super) fn places(&self, samples: usize) -> Result<Places> {
+        let place = |i: usize| i / self.samples * self.classes * self.samples + i % self.samples;
+        self.places_at(samples, self.copies(), (self.outputs, self.samples), place)
+    }
+
+    /// As [`Self::places`] for the layer above, whose logits every unit has.
+    pub(super) fn places_above(&self, samples: usize, classes: usize) -> Result<Places> {
+        let place = |i: usize| {
+            let (unit, (group, s)) = (i / self.capacity(), self.place(i % self.capacity()));
+            (group * self.classes + unit) * self.samples + s
+        };
+        self.places_at(samples, self.classes, (classes, self.groups * self.classes * self.samples), place)
+    }
+
+    fn places_at(
+        &self,
+        samples: usize,
+        copies: usize,
+        (classes, step): (usize, usize),
+        place: impl Fn(usize) -> usize,
+    ) -> Result<Places> {
+        let (capacity, most) = (self.capacity(), self.capacity() * copies);
+        if !(1..=most).contains(&samples) {
+            let expected = format!("1 to {most} samples");
+            return Err(Error::ShapeMismatch { op: "accuracy", expected, got: format!("{samples}") });
+        }
+        let all: Vec<usize> = (0..samples).map(place).collect();
+        let samples = all.chunks(capacity).map(<[usize]>::to_vec).collect();
+        Ok(Places { slots: self.slots, period: self.period(), classes, step, samples })
     }
 
     /// One vector from a formula of feature, class and sample positions.

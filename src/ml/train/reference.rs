@@ -1,7 +1,6 @@
 //! The same training in the clear, with the softmax itself.
 
 use super::logistic::LogisticSettings;
-use super::mlp::MlpSettings;
 use crate::circuit::Matrix;
 use crate::error::{Error, Result};
 
@@ -78,15 +77,11 @@ impl ClearTraining {
         Self { settings, hidden: None, output: Layer::new(vec![vec![0.0; settings.features + 1]; settings.classes]) }
     }
 
-    /// A network with a hidden layer, from a start as [`super::Mlp::random_start`] gives it. Momentum is zero.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a start of another shape.
-    pub fn mlp(settings: &MlpSettings, start: &[Matrix; 2]) -> Result<Self> {
-        settings.check_start(start)?;
-        let [hidden, output] =
-            start.each_ref().map(|layer| Layer::new((0..layer.rows()).map(|row| layer.row(row).to_vec()).collect()));
-        Ok(Self { settings: settings.training, hidden: Some((hidden, settings.curvature)), output })
+    /// From weights that were checked: those of a hidden layer with this curvature first, where there is one.
+    pub(super) fn of_layers(settings: LogisticSettings, curvature: Option<f64>, layers: &[Matrix]) -> Self {
+        let layer = |m: &Matrix| Layer::new((0..m.rows()).map(|row| m.row(row).to_vec()).collect());
+        let hidden = curvature.map(|curvature| (layer(&layers[0]), curvature));
+        Self { settings, hidden, output: layer(&layers[layers.len() - 1]) }
     }
 
     /// The weights of the layers: for each a row an output, the bias last where there is one.
@@ -110,7 +105,7 @@ impl ClearTraining {
         samples.iter().map(logits).collect()
     }
 
-    /// One step of Nesterov's descent, as [`super::LogisticRegression::step`] and [`super::Mlp::step`]. Returns the sum of the squared errors of all
+    /// One step of Nesterov's descent, as [`super::Trainable::step`]. Returns the sum of the squared errors of all
     /// probabilities before it.
     ///
     /// # Errors
