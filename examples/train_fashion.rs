@@ -4,6 +4,8 @@
 //!
 //! `cargo run --release --example train_fashion -- --epochs 3 --train-images F --train-labels F --test-images F --test-labels F --json`
 
+#[path = "common/device.rs"]
+mod device;
 #[path = "common/idx.rs"]
 mod idx;
 #[path = "common/options.rs"]

@@ -7,6 +7,8 @@
 //!
 //! `cargo run --release --example train_wine -- --epochs 5 --json`
 
+#[path = "common/device.rs"]
+mod device;
 #[path = "common/options.rs"]
 mod options;
 #[path = "common/plots.rs"]

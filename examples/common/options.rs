@@ -1,5 +1,6 @@
 //! What the training examples can be told, and how they fail.
 
+use crate::device::DeviceChoice;
 use clap::{Args, ValueEnum};
 use ringlight::Error;
 use std::path::PathBuf;
@@ -40,13 +41,6 @@ pub(crate) struct Options {
     /// Draws loss and accuracy against epoch and the time of every mini-batch, as SVG files in this folder.
     #[arg(long)]
     pub(crate) plots: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum DeviceChoice {
-    Auto,
-    Cpu,
-    Gpu,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

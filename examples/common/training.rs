@@ -1,6 +1,6 @@
 //! What the training examples share: the owner's and the server's side, the same training in the clear, reports.
 
-use crate::options::{DeviceChoice, Failure, Model, Options, RefreshChoice};
+use crate::options::{Failure, Model, Options, RefreshChoice};
 use crate::plots;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
@@ -142,11 +142,7 @@ impl Outcome {
 
 /// Trains encrypted and in the clear, reports, and fails if the encrypted model has not learnt as well.
 pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
-    let device = match options.device {
-        DeviceChoice::Auto => Device::auto(),
-        DeviceChoice::Cpu => Device::cpu(),
-        DeviceChoice::Gpu => Device::gpu()?,
-    };
+    let device = options.device.open()?;
     let parameters = if options.refresh == RefreshChoice::Bootstrap { bootstrapped()? } else { interactive()? };
     println!("device      {:?}: {}", device.kind(), device.name());
     println!("parameters  {parameters}");
@@ -241,6 +237,7 @@ impl Place<'_> {
         println!("            {:.0} MiB of evaluation keys", keys.bytes() as f64 / f64::from(1 << 20));
         let start = Instant::now();
         let evaluator = Evaluator::new(parameters, device, &keys)?;
+        drop(keys); // the server has them now
         let refresher = circuit.as_ref().map(|circuit| circuit.prepare(&evaluator)).transpose()?;
         stage("server: set-up", start.elapsed());
         let start = Instant::now();
