@@ -1,5 +1,7 @@
 //! Counts that cannot be swapped for one another.
 
+use serde::{Deserialize, Serialize};
+
 /// Base-two logarithm of the ring dimension `N`, between 10 and 17.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogN(u32);
@@ -36,7 +38,7 @@ impl LogN {
 pub struct LimbCount(pub u32);
 
 /// Rescalings still possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Level(pub u32);
 
 impl Level {

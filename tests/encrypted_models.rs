@@ -5,9 +5,12 @@ mod common;
 
 use common::devices;
 use ringlight::circuit::Matrix;
-use ringlight::ckks::{Evaluator, HostCiphertext, KeyGenerator, Magnitude};
+use ringlight::ckks::{Evaluator, HostCiphertext, KeyGenerator, Limits, Magnitude};
 use ringlight::math::Seed;
-use ringlight::ml::{Activation, Approximate, Conv2d, Deployment, Layer, Model, Packing, Pool2d, Server, Settings};
+use ringlight::ml::{
+    Activation, Approximate, Conv2d, Deployment, EncryptedModel, Layer, Model, ModelBuilder, Packing, Pool2d,
+    PrivateDeployment, Server, Settings,
+};
 use ringlight::{Error, Result};
 use std::ops::ControlFlow;
 
@@ -126,6 +129,68 @@ fn parts_of_a_batch_give_the_bits_of_the_whole() -> Result<()> {
         for (o, answer) in (0..4).zip(&answers) {
             assert_eq!(answer.to_host()?.digest(), whole.slice(o, 1)?.to_host()?.digest(), "{}", device.name());
         }
+    }
+    Ok(())
+}
+
+/// Weights that the server does not see: the answers are those of known weights, and what travels does not depend on them.
+#[test]
+fn weights_can_be_encrypted() -> Result<()> {
+    let (samples, seed) = (samples(2), Seed::from_bytes([4; 32]));
+    let compile = |factor: f64| {
+        // A residual connection: sums without a level among the maps.
+        let mut builder = ModelBuilder::new(vec![8])?;
+        let numbers = |count, seed| numbers(count, seed).iter().map(|x| factor * x).collect::<Vec<_>>();
+        let dense = |rows, seed| Layer::Dense {
+            weights: Matrix::new(rows, 8, numbers(8 * rows, seed)).unwrap(),
+            bias: numbers(rows, seed + 0.5),
+        };
+        let hidden = builder.add("hidden", dense(8, 0.3), vec![0])?;
+        let square = builder.add("square", Layer::Activation(Activation::Square), vec![hidden])?;
+        let sum = builder.add("sum", Layer::Sub, vec![square, hidden])?;
+        let cube = builder.add("product", Layer::Mul, vec![sum, hidden])?;
+        let end = builder.add("end", dense(3, 0.8), vec![cube])?;
+        let model = builder.build(end)?;
+        let private = PrivateDeployment::new(Deployment::new(&model, Packing::Latency)?)?;
+        Ok::<_, Error>((model, private))
+    };
+    let samples: Vec<Vec<f64>> = samples.iter().map(|sample| sample[..8].to_vec()).collect();
+    let (model, private) = compile(0.5)?;
+    let client = private.client_from_seed(&seed)?;
+    let encrypted = private.encrypt(&client)?;
+    let mut bytes = vec![];
+    encrypted.write_to(&mut bytes)?;
+    let read = EncryptedModel::read_from(&bytes[..], &Limits::bytes(1 << 26))?;
+    assert_eq!(read.bytes(), encrypted.bytes());
+
+    let request = client.encrypt(&samples)?;
+    assert_eq!(request.len(), 2, "a ciphertext a sample");
+    let exact = model.predict_clear(&samples)?;
+    let mut digests = Vec::new();
+    for device in devices() {
+        for model in [&encrypted, &read] {
+            let server = Server::with_encrypted_weights(model, &device, client.evaluation_keys())?;
+            let answer = server.run(&request)?;
+            digests.push(answer.iter().map(HostCiphertext::digest).collect::<Vec<_>>());
+            let off = largest_difference(&client.decrypt(&answer, 2)?, &exact);
+            assert!(off < 1e-2, "{off}, {}", device.name());
+        }
+    }
+    assert!(digests.iter().all(|digest| digest == &digests[0]));
+
+    // Bytes in the clear are those of any other model of these shapes: they end where the first ciphertext begins.
+    let (_, other) = compile(0.25)?;
+    let mut other_bytes = vec![];
+    other.encrypt(&other.client_from_seed(&Seed::from_bytes([5; 32]))?)?.write_to(&mut other_bytes)?;
+    assert_eq!(bytes.len(), other_bytes.len());
+    let header = usize::try_from(request[0].wire_bytes()).unwrap() - request[0].bytes();
+    let clear = bytes.len() - encrypted.bytes() - header * read.ciphertexts();
+    assert!(bytes[..clear] == other_bytes[..clear]);
+
+    let batch = PrivateDeployment::new(Deployment::new(&model, Packing::Batch)?);
+    assert!(matches!(batch, Err(Error::InvalidParameter { what: "packing", .. })));
+    for cut in [0, 100, clear, clear + 10, bytes.len() - 1] {
+        assert!(EncryptedModel::read_from(&bytes[..cut], &Limits::bytes(1 << 26)).is_err());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::{Clear, Evaluator, Plan, PlanReport};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::fmt;
 
@@ -26,7 +27,8 @@ use std::fmt;
 /// assert!(sigmoid.error() <= 2e-3);
 /// # Ok::<(), ringlight::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Stored", try_from = "Stored")]
 pub struct Approximation {
     name: String,
     low: f64,
@@ -37,8 +39,43 @@ pub struct Approximation {
     plan: PlanReport,
 }
 
+/// An approximation as it travels. Its plan is made anew.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    name: String,
+    interval: (f64, f64),
+    margin: f64,
+    error: f64,
+    method: Method,
+}
+
+impl From<Approximation> for Stored {
+    fn from(approximation: Approximation) -> Self {
+        let Approximation { name, low, high, margin, error, method, .. } = approximation;
+        Self { name, interval: (low, high), margin, error, method }
+    }
+}
+
+impl TryFrom<Stored> for Approximation {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let (what, reason) = ("approximation", "outside what an approximation has");
+        let fits = match &stored.method {
+            Method::Polynomial(_) => true,
+            Method::Iteration(iteration) => iteration.steps <= Self::MAX_STEPS,
+            Method::Composition(factors) | Method::Gate(factors) => factors.len() as u64 <= u64::from(MEASURED.0),
+        };
+        let numbers = [stored.interval.0, stored.interval.1, stored.margin, stored.error];
+        if !fits || numbers.iter().any(|x| !x.is_finite()) {
+            return Err(Error::InvalidParameter { what, reason: reason.into() });
+        }
+        Self::new(&stored.name, stored.interval, stored.margin, stored.error, stored.method)
+    }
+}
+
 /// How the value is computed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Method {
     /// One polynomial.
     Polynomial(Polynomial),

@@ -5,9 +5,10 @@
 use super::Evaluator;
 use crate::error::Result;
 use crate::units::Level;
+use serde::{Deserialize, Serialize};
 
 /// An iteration, the line it starts from and the number of its steps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Iteration {
     pub(super) kind: Kind,
     pub(super) steps: u32,
@@ -17,7 +18,7 @@ pub(super) struct Iteration {
 }
 
 /// What is iterated; `e` is the relative error's like, `y` converges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// `1/x` by `y <- y + y e`, `e <- e^2`, from `e = 1 - x y`: one level a step and one more.
     Goldschmidt,

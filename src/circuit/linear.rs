@@ -157,11 +157,41 @@ impl DiagonalMatrix {
     /// [`Error::ShapeMismatch`] when a period does not divide the slots; [`Error::LevelExhausted`] at level 0; the
     /// errors of [`Evaluator::encode_transform`].
     pub fn prepare<E: Evaluator>(&self, eval: &E, level: Level) -> Result<PreparedMatrix<E>> {
-        let transform = LinearTransform::scheduled(self.period(), self.diagonals(), self.order.schedule.clone());
-        Ok(PreparedMatrix {
-            transform: eval.encode_transform(&transform, level)?,
-            folds: self.order.folds.iter().copied().map(steps).collect(),
-        })
+        Ok(self.prepared(Diagonals::Known(eval.encode_transform(&self.transform(), level)?)))
+    }
+
+    /// As [`Self::prepare`] with diagonals that are values, which `values` makes of the vectors for [`PreparedMatrix::apply`]: one of each.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when a period does not divide the slots, or for another number of values; [`Error::LevelExhausted`] at
+    /// level 0; the errors of `values`.
+    pub fn prepare_values<E: Evaluator>(
+        &self,
+        eval: &E,
+        level: Level,
+        values: &mut dyn FnMut(Vec<Vec<Complex64>>, Level) -> Result<Vec<E::Value>>,
+    ) -> Result<PreparedMatrix<E>> {
+        const OP: &str = "prepare_values";
+        let transform = self.transform();
+        transform.check(OP, eval.slots(), level)?;
+        let groups = &self.order.schedule.groups;
+        let all = groups.iter().flat_map(|group| group.babies.iter().map(|&baby| (group.giant, baby)));
+        let vectors: Vec<_> = all.map(|(giant, baby)| transform.rotated_diagonal(giant, baby, eval.slots())).collect();
+        let count = vectors.len();
+        let values = values(vectors, level)?;
+        if values.len() != count {
+            let (expected, got) = (format!("{count} values"), format!("{}", values.len()));
+            return Err(Error::ShapeMismatch { op: OP, expected, got });
+        }
+        Ok(self.prepared(Diagonals::Values(self.order.schedule.clone(), values)))
+    }
+
+    fn transform(&self) -> LinearTransform {
+        LinearTransform::scheduled(self.period(), self.diagonals(), self.order.schedule.clone())
+    }
+
+    fn prepared<E: Evaluator>(&self, diagonals: Diagonals<E>) -> PreparedMatrix<E> {
+        PreparedMatrix { diagonals, folds: self.order.folds.iter().copied().map(steps).collect() }
     }
 
     /// The longer of both periods, that of the diagonals.
@@ -190,8 +220,14 @@ impl DiagonalMatrix {
 
 /// A [`DiagonalMatrix`] encoded for one evaluator and level.
 pub struct PreparedMatrix<E: Evaluator> {
-    transform: E::Transform,
+    diagonals: Diagonals<E>,
     folds: Vec<i32>,
+}
+
+enum Diagonals<E: Evaluator> {
+    Known(E::Transform),
+    /// One after the other as the schedule has them, each rotated by minus its giant step.
+    Values(Schedule, Vec<E::Value>),
 }
 
 impl<E: Evaluator> fmt::Debug for PreparedMatrix<E> {
@@ -208,16 +244,45 @@ impl<E: Evaluator> PreparedMatrix<E> {
     /// # Level and scale
     /// One level.
     /// # Cost
-    /// That of [`Evaluator::transform`], and `log2(C / R)` more single rotations where `R < C`.
+    /// That of [`Evaluator::transform`], and `log2(C / R)` more single rotations where `R < C`. With diagonals that are values, one
+    /// relinearization and one rescaling for every giant step beside.
     /// # Errors
-    /// [`Error::MissingRotationKey`]; [`Error::LevelMismatch`] when `x` is not at the level of the encoding.
+    /// [`Error::MissingRotationKey`]; [`Error::LevelMismatch`] when `x` is not at the level of the encoding;
+    /// [`Error::MissingRelinearizationKey`] for diagonals that are values, and [`Error::ShapeMismatch`] when their batch is not that of `x`.
     pub fn apply(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
-        let mut sum = eval.transform(x, &self.transform)?;
+        let mut sum = match &self.diagonals {
+            Diagonals::Known(transform) => eval.transform(x, transform)?,
+            Diagonals::Values(schedule, values) => sum_of_products(eval, x, schedule, values)?,
+        };
         for &fold in &self.folds {
             sum = eval.add(&sum, &eval.rotate(&sum, fold)?)?;
         }
         Ok(sum)
     }
+}
+
+/// The schedule with products of two values.
+fn sum_of_products<E: Evaluator>(
+    eval: &E,
+    x: &E::Value,
+    schedule: &Schedule,
+    diagonals: &[E::Value],
+) -> Result<E::Value> {
+    let below = Level(eval.level(x).0.saturating_sub(1));
+    let babies: Vec<usize> = std::iter::once(0).chain(schedule.babies.iter().copied()).collect();
+    let turned = eval.rotate_hoisted(x, &babies.iter().copied().map(steps).collect::<Vec<_>>())?;
+    let at = |baby: usize| &turned[babies.binary_search(&baby).expect("every baby step is there")];
+    let (mut sum, mut diagonals): (Option<E::Value>, _) = (None, diagonals.iter());
+    for group in &schedule.groups {
+        let products: Vec<_> = group.babies.iter().map(|&baby| at(baby)).zip(diagonals.by_ref()).collect();
+        let more = eval.dot(&products, &[], below)?;
+        let both = match sum {
+            Some(sum) => eval.add(&sum, &more)?,
+            None => more,
+        };
+        sum = Some(if group.gap == 0 { both } else { eval.rotate(&both, steps(group.gap))? });
+    }
+    Ok(sum.expect("a schedule has a diagonal"))
 }
 
 /// Sums of `width` neighbouring slots: slot `i` becomes `x_i + x_(i+1) + ... + x_(i + width - 1)`, cyclically.
@@ -276,13 +341,26 @@ mod tests {
         let hoisted = report.hoisted_rotations + usize::from(report.hoisted_rotations > 0);
         assert_eq!((hoisted + 2 * report.single_rotations, report.rotations.len()), matrix.order.cost());
 
-        let clear = Clear::new(SLOTS, Level(1)).with_keys_of(report);
-        let y = matrix.prepare(&clear, Level(1))?.apply(&clear, &clear.value(&[slots], Level(1))?)?;
-        assert_eq!(clear.level(&y), Level(0));
-        for (i, got) in y.vectors()[0].iter().enumerate() {
+        // The same rotations and levels with diagonals that are values.
+        let plan = Plan::new(SLOTS);
+        let input = plan.input(1);
+        let mut planned = |vectors: Vec<_>, _| Ok(vectors.iter().map(|_| plan.input(1)).collect());
+        matrix.prepare_values(&plan, plan.level(&input), &mut planned)?.apply(&plan, &input)?;
+        let with_values = plan.report();
+        assert_eq!((with_values.depth, &with_values.rotations), (1, &report.rotations));
+
+        let known = Clear::new(SLOTS, Level(1)).with_keys_of(report);
+        let x_known = known.value(std::slice::from_ref(&slots), Level(1))?;
+        let y = matrix.prepare(&known, Level(1))?.apply(&known, &x_known)?;
+        let clear = Clear::new(SLOTS, Level(1)).with_keys_of(with_values);
+        let mut value = |vectors: Vec<Vec<_>>, level| vectors.into_iter().map(|v| clear.value(&[v], level)).collect();
+        let prepared = matrix.prepare_values(&clear, Level(1), &mut value)?;
+        let other = prepared.apply(&clear, &clear.value(&[slots], Level(1))?)?;
+        assert_eq!((known.level(&y), clear.level(&other)), (Level(0), Level(0)));
+        for (i, (got, other)) in y.vectors()[0].iter().zip(&other.vectors()[0]).enumerate() {
             let row = i % matrix.output_period();
             let want = m.apply(&x).get(row).copied().unwrap_or(0.0);
-            assert!((got - want).norm() < 1e-9, "slot {i}: {got} instead of {want}");
+            assert!((got - want).norm() < 1e-9 && (other - want).norm() < 1e-9, "slot {i}: {got}, {other}, not {want}");
         }
         Ok(())
     }

@@ -3,9 +3,10 @@
 use super::schedule::{Schedule, depth_of, trim};
 use super::{Evaluator, Plan, PlanReport};
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// What the coefficients multiply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Basis {
     /// `1, x, x^2, ...`
     Power,
@@ -37,7 +38,8 @@ pub enum Basis {
 /// assert_eq!((y.vectors()[0][0].re, clear.level(&y)), (-3.0, Level(3)));
 /// # Ok::<(), ringlight::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Polynomial {
     basis: Basis,
     /// At least one, the last not zero unless it is the only one.
@@ -45,6 +47,26 @@ pub struct Polynomial {
     /// `u = factor x + shift`.
     factor: f64,
     shift: f64,
+}
+
+/// A polynomial as it travels, before it is checked.
+#[derive(Deserialize)]
+struct Stored {
+    basis: Basis,
+    coefficients: Vec<f64>,
+    factor: f64,
+    shift: f64,
+}
+
+impl TryFrom<Stored> for Polynomial {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        if !(stored.factor.is_finite() && stored.shift.is_finite()) {
+            return Err(Error::InvalidParameter { what: "interval", reason: "not finite".into() });
+        }
+        Self::new(stored.basis, stored.coefficients, stored.factor, stored.shift)
+    }
 }
 
 impl Polynomial {

@@ -2,6 +2,7 @@
 
 use super::Matrix;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Sparse real matrix: every row lists its columns, in order, with the entries that are not zero.
@@ -20,12 +21,68 @@ use std::ops::Range;
 /// assert_eq!(both.apply(&[1.0, 2.0, 3.0]), [6.0, 3.0]);
 /// # Ok::<(), ringlight::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Stored", try_from = "Stored")]
 pub struct SparseMatrix {
     columns: usize,
     /// Where each row's entries start, and where the last one's end.
     starts: Vec<usize>,
     entries: Vec<(usize, f64)>,
+}
+
+/// A matrix as it travels.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    columns: usize,
+    /// Entries of each row.
+    lengths: Vec<u32>,
+    places: Vec<u32>,
+    entries: Vec<f64>,
+}
+
+impl From<SparseMatrix> for Stored {
+    fn from(matrix: SparseMatrix) -> Self {
+        let narrow = |x: usize| u32::try_from(x).expect("at most MAX_ENTRIES");
+        Self {
+            columns: matrix.columns,
+            lengths: matrix.starts.windows(2).map(|ends| narrow(ends[1] - ends[0])).collect(),
+            // One that 32 bits do not hold is refused by the reader: no value has so many entries.
+            places: matrix.entries.iter().map(|&(column, _)| u32::try_from(column).unwrap_or(u32::MAX)).collect(),
+            entries: matrix.entries.iter().map(|&(_, x)| x).collect(),
+        }
+    }
+}
+
+impl TryFrom<Stored> for SparseMatrix {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let unfit = |got: &str| {
+            let expected = "rows of columns in order, each with an entry".into();
+            Error::ShapeMismatch { op: "SparseMatrix", expected, got: got.into() }
+        };
+        let Stored { columns, lengths, places, entries } = stored;
+        check_size(entries.len())?;
+        let counted: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
+        if places.len() != entries.len() || counted != entries.len() as u64 || lengths.is_empty() {
+            return Err(unfit("other numbers of them"));
+        }
+        let mut starts = Vec::with_capacity(lengths.len() + 1);
+        starts.push(0);
+        for length in lengths {
+            let start = starts[starts.len() - 1];
+            let row = &places[start..start + length as usize];
+            if row.windows(2).any(|two| two[0] >= two[1]) || row.last().is_some_and(|last| *last as usize >= columns) {
+                return Err(unfit("a column outside, or out of order"));
+            }
+            starts.push(start + row.len());
+        }
+        if columns == 0 {
+            return Err(unfit("no columns"));
+        }
+        let entries = places.into_iter().map(|place| place as usize).zip(entries).collect();
+        Self { columns, starts, entries }.without_zeros().finite()
+    }
 }
 
 impl SparseMatrix {
@@ -164,6 +221,12 @@ impl SparseMatrix {
         Self { columns: self.columns, starts: self.starts.clone(), entries }.without_zeros().finite()
     }
 
+    /// The same number wherever an entry is not zero.
+    pub(crate) fn filled(&self, x: f64) -> Result<Self> {
+        let entries = self.entries.iter().map(|&(column, _)| (column, x)).collect();
+        Self { columns: self.columns, starts: self.starts.clone(), entries }.without_zeros().finite()
+    }
+
     /// The entries of some neighbouring rows and columns, which must exist.
     pub(crate) fn block(&self, rows: Range<usize>, columns: Range<usize>) -> Result<Self> {
         let inside = |row: usize| {
@@ -227,7 +290,7 @@ impl SparseMatrix {
 
     fn finite(self) -> Result<Self> {
         let infinite = self.iter().find(|(_, _, x)| !x.is_finite());
-        let index = infinite.map(|(row, column, _)| row * self.columns + column);
+        let index = infinite.map(|(row, column, _)| row.saturating_mul(self.columns).saturating_add(column));
         index.map_or(Ok(self), |index| Err(Error::BadValue { index, reason: "not a finite number" }))
     }
 }

@@ -5,6 +5,7 @@ use crate::circuit::PlanReport;
 use crate::error::Result;
 use crate::rlwe::{Encapsulation, KeyId};
 use crate::units::{GaloisElement, Level, LimbCount};
+use serde::{Deserialize, Serialize};
 
 /// The evaluation keys that a circuit needs, each with the highest level that it is used at.
 ///
@@ -24,7 +25,7 @@ use crate::units::{GaloisElement, Level, LimbCount};
 /// assert!(low.bytes() < everywhere.bytes());
 /// # Ok::<(), ringlight::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRequest {
     relinearization: Vec<Reach>,
     conjugation: Vec<Reach>,
@@ -33,7 +34,7 @@ pub struct KeyRequest {
 }
 
 /// The highest level of a key's use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Reach {
     /// So many levels below [`Parameters::max_level`], see [`Level::below`].
     Below(u32),
@@ -104,6 +105,11 @@ impl KeyRequest {
         self.rotations.extend(&other.rotations);
         self.encapsulation |= other.encapsulation;
         self
+    }
+
+    /// Keys asked for; one that is asked for twice counts twice.
+    pub(crate) fn count(&self) -> usize {
+        self.relinearization.len() + self.conjugation.len() + self.rotations.len()
     }
 
     /// The keys of a planned circuit whose highest input stands at `level`: each for the level of its first use. A circuit that names

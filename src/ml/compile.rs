@@ -82,6 +82,11 @@ impl ModelCircuit {
         Self { part: vectors.max(1), ..self }
     }
 
+    /// The same circuit with numbers of no meaning for weights: which are zero, and the layouts, stay.
+    pub(super) fn without_weights(&self) -> Result<Self> {
+        Ok(Self { steps: Arc::new(self.steps.without_weights()?), ..self.clone() })
+    }
+
     /// Most vectors of a part.
     pub(super) fn part(&self) -> usize {
         self.part
@@ -187,6 +192,33 @@ impl ModelCircuit {
     /// [`Error::LevelExhausted`] when `input_level` is below [`Self::depth`]; [`Error::ShapeMismatch`] for an evaluator with another
     /// number of slots; the errors of [`Evaluator::encode`], [`Evaluator::encode_sparse`] and [`Evaluator::encode_transform`].
     pub fn prepare<E: Evaluator>(&self, eval: &E, input_level: Level) -> Result<CompiledModel<E>> {
+        self.prepared(eval, input_level, None)
+    }
+
+    /// As [`Self::prepare`] with weights that are values, as [`super::EncryptedModel`] has them: `values` is shown vectors of weights in an order
+    /// that depends on the circuit alone. Every part of an input has one vector.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`]; [`Error::InvalidParameter`] for the batch packing; errors of `values`.
+    pub(super) fn prepare_private<E: Evaluator>(
+        &self,
+        eval: &E,
+        input_level: Level,
+        values: &mut MakeValues<'_, E>,
+    ) -> Result<CompiledModel<E>> {
+        if self.packing == Packing::Batch {
+            let reason = "encrypted weights take a ciphertext each in the batch packing; choose Packing::Latency";
+            return Err(Error::InvalidParameter { what: "packing", reason: reason.into() });
+        }
+        self.prepared(eval, input_level, Some(values))
+    }
+
+    fn prepared<E: Evaluator>(
+        &self,
+        eval: &E,
+        input_level: Level,
+        values: Option<&mut MakeValues<'_, E>>,
+    ) -> Result<CompiledModel<E>> {
         let (needed, left) = (self.depth(), input_level.0);
         if left < needed {
             return Err(Error::LevelExhausted { op: "ModelCircuit::prepare", needed, left });
@@ -195,7 +227,7 @@ impl ModelCircuit {
             let (expected, got) = (format!("{} slots", self.slots), format!("{}", eval.slots()));
             return Err(Error::ShapeMismatch { op: "ModelCircuit::prepare", expected, got });
         }
-        let mut encoding = Encoding { circuit: self, eval, periods: vec![self.layouts[0].period] };
+        let mut encoding = Encoding { circuit: self, eval, periods: vec![self.layouts[0].period], values };
         let depths = self.steps.depths();
         let mut steps = Vec::with_capacity(self.steps());
         let mut last_use: Vec<usize> = (0..=self.steps()).collect();
@@ -209,6 +241,9 @@ impl ModelCircuit {
         Ok(CompiledModel { packing: self.packing, inputs, input_level, steps, last_use })
     }
 }
+
+/// Makes values of vectors of weights, one of each, at a level: see [`ModelCircuit::prepare_private`].
+pub(super) type MakeValues<'a, E> = dyn FnMut(Vec<Vec<Complex64>>, Level) -> Result<Vec<<E as Evaluator>::Value>> + 'a;
 
 /// A [`ModelCircuit`] with every weight encoded at the level where it is used.
 pub struct CompiledModel<E: Evaluator> {
@@ -251,6 +286,8 @@ enum Bias<E: Evaluator> {
     None,
     /// To every vector.
     Slots(E::Plain),
+    /// To one vector.
+    Value(E::Value),
     /// To each vector of a part its own.
     Scalars(Vec<Vec<f64>>),
 }
@@ -271,14 +308,16 @@ impl<E: Evaluator> fmt::Debug for CompiledModel<E> {
 }
 
 /// Encodes step after step.
-struct Encoding<'a, E: Evaluator> {
+struct Encoding<'a, 'b, E: Evaluator> {
     circuit: &'a ModelCircuit,
     eval: &'a E,
     /// The period that every value so far has.
     periods: Vec<usize>,
+    /// What makes weights values, where they are private.
+    values: Option<&'a mut MakeValues<'b, E>>,
 }
 
-impl<E: Evaluator> Encoding<'_, E> {
+impl<E: Evaluator> Encoding<'_, '_, E> {
     /// Step `index`, whose operands stand at `level`.
     fn step(&mut self, index: usize, step: &Step, level: Level) -> Result<EncodedStep<E>> {
         let mut period = step.operation.operands().into_iter().map(|value| self.periods[value]).max().unwrap_or(1);
@@ -330,7 +369,7 @@ impl<E: Evaluator> Encoding<'_, E> {
     }
 
     fn diagonals(
-        &self,
+        &mut self,
         from: usize,
         to: usize,
         matrix: &SparseMatrix,
@@ -340,10 +379,13 @@ impl<E: Evaluator> Encoding<'_, E> {
         let layouts = &self.circuit.layouts;
         let map: DiagonalMatrix = layout::diagonals(matrix, &layouts[from], self.periods[from], &layouts[to])?;
         *period = map.output_period().max(*period);
-        Ok(Term::Diagonals(map.prepare(self.eval, level)?))
+        Ok(Term::Diagonals(match &mut self.values {
+            None => map.prepare(self.eval, level)?,
+            Some(values) => map.prepare_values(self.eval, level, *values)?,
+        }))
     }
 
-    fn bias(&self, value: usize, bias: &[f64], period: usize, level: Level) -> Result<Bias<E>> {
+    fn bias(&mut self, value: usize, bias: &[f64], period: usize, level: Level) -> Result<Bias<E>> {
         if bias.iter().all(|b| *b == 0.0) {
             return Ok(Bias::None);
         }
@@ -353,7 +395,10 @@ impl<E: Evaluator> Encoding<'_, E> {
         }
         let layout = &self.circuit.layouts[value];
         let places = Layout { period: period.max(layout.period), ..layout.clone() };
-        Ok(Bias::Slots(self.eval.encode(&[spread(bias, &places, self.eval.slots())], level)?))
+        let vector = spread(bias, &places, self.eval.slots());
+        let Some(values) = &mut self.values else { return Ok(Bias::Slots(self.eval.encode(&[vector], level)?)) };
+        let value = values(vec![vector], level)?.pop();
+        Ok(value.map_or(Bias::None, Bias::Value))
     }
 }
 
@@ -505,6 +550,7 @@ impl<E: Evaluator> EncodedStep<E> {
         match bias {
             Bias::None => Ok(sum),
             Bias::Slots(bias) => eval.add_plain(&sum, bias),
+            Bias::Value(bias) => eval.add(&sum, bias),
             Bias::Scalars(bias) => eval.add_scalars(&sum, &bias[part]),
         }
     }

@@ -1,13 +1,15 @@
 //! A model split between its owner's client and somebody else's server.
 //!
-//! [`Deployment`] lowers the model and chooses parameters from the plan. [`Client`] holds the secret key and nothing of the server's;
+//! [`Deployment`] lowers the model and chooses parameters from the plan; it is the server's part, and travels there by itself.
+//! [`ClientBundle`] is the client's. [`Client`] holds the secret key and nothing of the server's;
 //! [`Server`] holds evaluation keys and the encoded model, and has no way to name a secret: the types it is made from do
 //! not contain one.
 
+use super::bundle::ClientBundle;
 use super::compile::{CompiledModel, ModelCircuit, Progress};
 use super::explain::{Explanation, predicted};
 use super::lower::{Approximate, lower};
-use super::{Model, Packer, Packing};
+use super::{Model, Packing};
 use crate::circuit::PlanReport;
 use crate::ckks::{
     Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters,
@@ -17,6 +19,8 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed};
 use crate::rlwe::EvaluationKeys;
+use crate::units::Level;
+use num_complex::Complex64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -93,7 +97,7 @@ impl Deployment {
         Self::of_circuit(circuit, parameters.clone())
     }
 
-    fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
+    pub(super) fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
         let (needed, left) = (circuit.depth(), parameters.max_level().0);
         if needed > left {
             return Err(Error::LevelExhausted { op: "Deployment", needed, left });
@@ -101,6 +105,16 @@ impl Deployment {
         let circuit = circuit.in_parts_of(vectors_a_part(&parameters)?);
         let plan = circuit.plan()?;
         Ok(Self { circuit, parameters, plan })
+    }
+
+    /// The same one with another plan, for inputs of one vector.
+    pub(super) fn replanned(self, plan: PlanReport) -> Self {
+        Self { circuit: self.circuit.in_parts_of(1), plan, ..self }
+    }
+
+    /// The same one with numbers of no meaning for weights.
+    pub(super) fn without_weights(&self) -> Result<Self> {
+        Ok(Self { circuit: self.circuit.without_weights()?, ..self.clone() })
     }
 
     /// The parameters.
@@ -156,52 +170,66 @@ impl Deployment {
         KeyRequest::from_plan(&self.plan, self.parameters.max_level())
     }
 
-    /// The client, with a fresh secret.
-    ///
-    /// # Errors
-    /// [`Error::NoEntropy`].
-    pub fn client(&self) -> Result<Client> {
-        self.client_from_seed(&Seed::from_os()?)
-    }
-
-    /// A client whose keys and randomness depend on the seed alone: **for reproducible experiments only**.
-    ///
-    /// Whoever knows the seed reads the data. And one seed must never encrypt two different messages, in one client made
-    /// again or in another process: both ciphertexts would repeat the randomness, and anyone who subtracts them reads the
-    /// difference of the messages, without the seed.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn client_from_seed(&self, seed: &Seed) -> Result<Client> {
-        let mut keys = KeyGenerator::from_seed(&self.parameters, seed);
-        let evaluation_keys = keys.evaluation_keys(&self.key_request())?;
-        Ok(Client {
+    /// What a client needs to know: nothing of the weights.
+    pub fn client_bundle(&self) -> ClientBundle {
+        ClientBundle {
+            parameters: self.parameters.clone(),
             packer: self.circuit.packer(),
             part: self.circuit.part(),
-            parameters: self.parameters.clone(),
-            evaluation_keys,
-            encryptor: keys.encryptor(),
-            decryptor: keys.decryptor(),
-        })
+            keys: self.key_request(),
+        }
+    }
+
+    /// A client, as [`ClientBundle::client`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn client(&self) -> Result<Client> {
+        self.client_bundle().client()
+    }
+
+    /// A client for **reproducible experiments only**, as [`ClientBundle::client_from_seed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn client_from_seed(&self, seed: &Seed) -> Result<Client> {
+        self.client_bundle().client_from_seed(seed)
     }
 }
 
 /// The data owner's side.
 #[derive(Debug)]
 pub struct Client {
-    packer: Packer,
-    /// Most vectors of a ciphertext.
-    part: usize,
-    parameters: Parameters,
+    bundle: ClientBundle,
     evaluation_keys: EvaluationKeys,
     encryptor: Encryptor,
     decryptor: Decryptor,
 }
 
 impl Client {
+    pub(super) fn new(bundle: &ClientBundle, seed: &Seed) -> Result<Self> {
+        let mut keys = KeyGenerator::from_seed(&bundle.parameters, seed);
+        let evaluation_keys = keys.evaluation_keys(&bundle.keys)?;
+        let (encryptor, decryptor) = (keys.encryptor(), keys.decryptor());
+        Ok(Self { bundle: bundle.clone(), evaluation_keys, encryptor, decryptor })
+    }
+
     /// What the server needs to compute. Nothing in it is secret.
     pub fn evaluation_keys(&self) -> &EvaluationKeys {
         &self.evaluation_keys
+    }
+
+    /// One vector of weights.
+    pub(super) fn encrypt_vector(
+        &self,
+        parameters: &Parameters,
+        vector: &[Complex64],
+        level: Level,
+    ) -> Result<HostCiphertext> {
+        if !parameters.is_same(&self.bundle.parameters) {
+            return Err(Error::ParameterMismatch { op: "PrivateDeployment::encrypt" });
+        }
+        self.encryptor.encrypt_complex(&[vector.to_vec()], level)
     }
 
     /// Packs and encrypts samples: a vector a sample, or a vector a feature, in as few ciphertexts as every device can hold: no buffer of
@@ -210,8 +238,9 @@ impl Client {
     /// # Errors
     /// As [`Packer::pack`].
     pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<Vec<HostCiphertext>> {
-        let top = self.parameters.max_level();
-        self.packer.pack(samples)?.chunks(self.part).map(|part| self.encryptor.encrypt_complex(part, top)).collect()
+        let ClientBundle { parameters, packer, part, .. } = &self.bundle;
+        let encrypt = |part| self.encryptor.encrypt_complex(part, parameters.max_level());
+        packer.pack(samples)?.chunks(*part).map(encrypt).collect()
     }
 
     /// The model's answers for the `samples` samples that were encrypted. For the key owner's eyes.
@@ -220,7 +249,7 @@ impl Client {
     /// [`Error::ParameterMismatch`]; as [`Packer::unpack`].
     pub fn decrypt(&self, answer: &[HostCiphertext], samples: usize) -> Result<Vec<Vec<f64>>> {
         let vectors = answer.iter().map(|part| self.decryptor.decrypt(part)).collect::<Result<Vec<_>>>()?;
-        self.packer.unpack(&vectors.concat(), samples)
+        self.bundle.packer.unpack(&vectors.concat(), samples)
     }
 }
 
@@ -239,7 +268,11 @@ impl Server {
     pub fn new(deployment: &Deployment, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
         let evaluator = Evaluator::new(&deployment.parameters, device, keys)?;
         let model = deployment.circuit.prepare(&evaluator, deployment.parameters.max_level())?;
-        Ok(Self { evaluator, model })
+        Ok(Self::of_model(evaluator, model))
+    }
+
+    pub(super) fn of_model(evaluator: Evaluator, model: CompiledModel<Evaluator>) -> Self {
+        Self { evaluator, model }
     }
 
     /// Where it computes.

@@ -20,13 +20,14 @@ use super::affine::entries;
 use super::lower::{Operation, Steps, plain_sign};
 use crate::circuit::{DiagonalMatrix, SparseMatrix};
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Most gaps between neighbours of a grid.
 const MAX_GAP: usize = 8;
 
 /// Places of a tensor's entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
     /// A power of two above all places.
     pub(super) period: usize,
@@ -38,6 +39,20 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn compact(size: usize) -> Self {
         Self { period: size.next_power_of_two(), places: (0..size).collect(), gap: 0 }
+    }
+
+    /// Whether places are inside and differ, and if not what is wrong: for what was read from bytes.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        // Places that differ are no more than those there are.
+        if self.places.is_empty() || !self.period.is_power_of_two() || self.places.len() > self.period {
+            return Err(format!("{} places in a period of {}", self.places.len(), self.period));
+        }
+        let mut sorted = self.places.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|two| two[0] == two[1]) || sorted.last().is_some_and(|last| *last >= self.period) {
+            return Err(format!("places that meet or lie beyond its period of {}", self.period));
+        }
+        Ok(())
     }
 
     /// A grid of `height` by `width`, if the tensor fits it.

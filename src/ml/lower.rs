@@ -10,6 +10,8 @@ use super::affine::{Affine, identity};
 use super::model::{Activation, Layer, Model};
 use crate::circuit::{Approximation, Polynomial, SparseMatrix};
 use crate::error::{Error, Result};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How functions are replaced, and where they are.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,17 +33,50 @@ impl Default for Approximate {
 }
 
 /// Steps in the order in which they run. Value 0 is the input, step `i` makes value `i + 1`; the last value is the answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Steps {
     /// Shape of the input.
     pub(super) input: Vec<usize>,
+    #[serde(deserialize_with = "few")]
     pub(super) steps: Vec<Step>,
     /// What the client does with the answer.
     pub(super) end: Option<Activation>,
 }
 
+/// Most entries of a value.
+const MAX_VALUE: usize = 1 << 24;
+
+/// Most steps that are read from bytes.
+const MAX_STEPS: usize = 1 << 14;
+
+/// Reads steps while they are not too many: the smallest has few bytes, in memory it has hundreds.
+fn few<'a, D: Deserializer<'a>>(deserializer: D) -> std::result::Result<Vec<Step>, D::Error> {
+    struct Few;
+
+    impl<'a> Visitor<'a> for Few {
+        type Value = Vec<Step>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "at most {MAX_STEPS} steps")
+        }
+
+        fn visit_seq<S: SeqAccess<'a>>(self, mut from: S) -> std::result::Result<Vec<Step>, S::Error> {
+            let mut steps = Vec::new();
+            while let Some(step) = from.next_element()? {
+                steps.push(step);
+                if steps.len() > MAX_STEPS {
+                    return Err(S::Error::invalid_length(steps.len(), &self));
+                }
+            }
+            Ok(steps)
+        }
+    }
+
+    deserializer.deserialize_seq(Few)
+}
+
 /// What makes a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Step {
     /// The nodes of the model that it stands for.
     pub(super) name: String,
@@ -50,7 +85,7 @@ pub(super) struct Step {
     pub(super) shape: Vec<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Operation {
     /// `sum_i M_i x_i + bias`.
     Affine { terms: Vec<(usize, SparseMatrix)>, bias: Vec<f64> },
@@ -106,7 +141,63 @@ pub(super) fn plain_sign(matrix: &SparseMatrix) -> Option<f64> {
     signs.iter().all(|sign| sign == &signs[0]).then(|| signs[0])
 }
 
+impl Operation {
+    /// Whether it makes a value of `size` entries from values of the sizes `before`, and if not why.
+    fn check(&self, size: usize, before: &[usize]) -> std::result::Result<(), String> {
+        if let Some(late) = self.operands().into_iter().find(|&value| value >= before.len()) {
+            return Err(format!("value {late} before it exists"));
+        }
+        match self {
+            Self::Affine { terms, bias } => {
+                let unfit = |(value, m): &&(usize, SparseMatrix)| m.rows() != size || m.columns() != before[*value];
+                if let Some((value, m)) = terms.iter().find(unfit) {
+                    return Err(format!("a matrix of {} x {} for value {value}", m.rows(), m.columns()));
+                }
+                if terms.is_empty() || bias.len() != size || bias.iter().any(|b| !b.is_finite()) {
+                    return Err("no matrix, or an unfit bias".into());
+                }
+            }
+            _ if self.operands().iter().any(|&value| before[value] != size) => {
+                return Err("operands of another size".into());
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+}
+
 impl Steps {
+    /// The same steps with numbers of no meaning for weights and biases: which weights are zero, and which biases throughout, stays. So do sums
+    /// and differences, which take no level.
+    pub(super) fn without_weights(&self) -> Result<Self> {
+        let mut steps = self.clone();
+        for step in &mut steps.steps {
+            let takes_level = step.operation.depth() > 0;
+            let Operation::Affine { terms, bias } = &mut step.operation else { continue };
+            if takes_level {
+                terms.iter_mut().try_for_each(|(_, matrix)| Ok::<_, Error>(*matrix = matrix.filled(0.5)?))?;
+            }
+            let some = if bias.iter().any(|b| *b != 0.0) { 1.0 } else { 0.0 };
+            bias.fill(some);
+        }
+        Ok(steps)
+    }
+
+    /// Whether these could have come from a model, and if not why: for what was read from bytes.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        let size = |shape: &[usize]| match shape.iter().try_fold(1usize, |size, &axis| size.checked_mul(axis)) {
+            Some(size) if (1..=MAX_VALUE).contains(&size) => Ok(size),
+            _ => Err(format!("a value of shape {shape:?}")),
+        };
+        let mut sizes = vec![size(&self.input)?];
+        for (index, step) in self.steps.iter().enumerate() {
+            let made = size(&step.shape)?;
+            step.operation.check(made, &sizes).map_err(|reason| format!("step {index} with {reason}"))?;
+            sizes.push(made);
+        }
+        Ok(())
+    }
+
     /// Levels of a run.
     pub(super) fn depth(&self) -> u32 {
         self.depths().into_iter().max().unwrap_or(0)

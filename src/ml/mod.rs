@@ -6,16 +6,15 @@
 //! one sparse map and one level, activations become polynomials. It names no scheme and no device: [`ModelCircuit::prepare`]
 //! encodes the weights for any [`crate::circuit::Evaluator`], [`CompiledModel::run`] applies them, [`ModelCircuit::plan`] tells
 //! the levels and rotation keys before any key exists.
-//! [`Deployment`] finds parameters, and splits the work between a [`Client`] and a [`Server`].
+//! [`Deployment`] finds parameters, and splits the work between a [`Client`] and a [`Server`]; both parts travel as bytes. With
+//! [`PrivateDeployment`] the server does not see the weights either.
 //!
 //! # Memory layout
 //! A [`Packing`] says how samples lie in the slots: one sample over the slots for a quick answer, or one slot a sample
 //! for throughput. A [`Packer`] translates.
-//!
-//! # Non-goals
-//! Encrypted weights in inference.
 
 mod affine;
+mod bundle;
 mod compile;
 mod deploy;
 mod explain;
@@ -24,13 +23,16 @@ mod layout;
 mod lower;
 mod model;
 mod packing;
+mod private;
 #[cfg(test)]
 mod tests;
 pub mod train;
 
+pub use bundle::ClientBundle;
 pub use compile::{CompiledModel, ModelCircuit, Progress};
 pub use deploy::{Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;
 pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
 pub use packing::{Packer, Packing};
+pub use private::{EncryptedModel, PrivateDeployment};

@@ -2,11 +2,13 @@
 
 use super::layout::Layout;
 use super::model::{Activation, Layer, Model};
+use crate::circuit::MAX_SLOTS;
 use crate::error::{Error, Result};
 use num_complex::Complex64;
+use serde::{Deserialize, Serialize};
 
 /// Where a sample's features go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Packing {
     /// One sample over the slots, for the quickest answer: vector `s` of the batch is sample `s`, its features lie where the layers ask
     /// for them. Linear layers rotate.
@@ -27,7 +29,7 @@ impl Packing {
 }
 
 /// Lays samples out as the vectors that a model takes, and reads its answers: all that a client needs to know of a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Packer {
     pub(super) packing: Packing,
     pub(super) slots: usize,
@@ -42,6 +44,25 @@ impl Packer {
     /// How samples lie in the slots.
     pub fn packing(&self) -> Packing {
         self.packing
+    }
+
+    /// Whether it could have come from a model, and if not why: for what was read from bytes.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        if self.slots > MAX_SLOTS || !self.slots.is_power_of_two() {
+            return Err(format!("{} slots", self.slots));
+        }
+        for layout in [&self.input, &self.output] {
+            layout.check().map_err(|reason| format!("a layout has {reason}"))?;
+            if self.packing == Packing::Latency && layout.period > self.slots {
+                return Err(format!("a layout of period {} for {} slots", layout.period, self.slots));
+            }
+        }
+        if self.output_shape.iter().try_fold(1usize, |size, &axis| size.checked_mul(axis)) != Some(self.outputs()) {
+            return Err(format!("answers of shape {:?} with {} entries", self.output_shape, self.outputs()));
+        }
+        let Some(end) = &self.end else { return Ok(()) };
+        let end = Model::from_layers(self.output_shape.clone(), vec![Layer::Activation(end.clone())]);
+        end.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Samples that one run can answer: the slots in the batch packing; one a vector in the latency packing.

@@ -1,6 +1,7 @@
 //! What a model is made of.
 
 use crate::circuit::Matrix;
+use serde::{Deserialize, Serialize};
 
 /// One layer: what a node does with the tensors that enter it. Tensors are row-major and hold one sample: no batch axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +124,7 @@ fn windows(
 }
 
 /// A function of one number, or of one line of a tensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Activation {
     /// `x^2`.
     Square,

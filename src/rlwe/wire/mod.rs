@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | 4 | magic, `RNGL` |
 //! | 4 | 2 | version, [`VERSION`] |
-//! | 6 | 2 | kind: 1 parameters, 2 public key, 3 evaluation keys, 4 plaintext, 5 ciphertext, 6 secret key |
+//! | 6 | 2 | kind: 1 parameters, 2 public key, 3 evaluation keys, 4 plaintext, 5 ciphertext, 6 secret key, 7 a client's part of a model, 8 a server's |
 //! | 8 | 8 | bytes of the payload |
 //! | 16 | 32 | fingerprint of the parameters |
 //!
@@ -71,11 +71,21 @@ pub(crate) enum Kind {
     Plaintext = 4,
     Ciphertext = 5,
     SecretKey = 6,
+    ClientBundle = 7,
+    ServerBundle = 8,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Parameters, Self::PublicKey, Self::EvaluationKeys, Self::Plaintext, Self::Ciphertext, Self::SecretKey];
+    const ALL: [Self; 8] = [
+        Self::Parameters,
+        Self::PublicKey,
+        Self::EvaluationKeys,
+        Self::Plaintext,
+        Self::Ciphertext,
+        Self::SecretKey,
+        Self::ClientBundle,
+        Self::ServerBundle,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -85,6 +95,8 @@ impl Kind {
             Self::Plaintext => "a plaintext",
             Self::Ciphertext => "a ciphertext",
             Self::SecretKey => "a secret key",
+            Self::ClientBundle => "a client bundle",
+            Self::ServerBundle => "a server bundle",
         }
     }
 
@@ -260,6 +272,23 @@ impl<'a> Reader<'a> {
             self.bad(field, format!("needs {bytes} bytes of memory, {} are left of the limits", self.budget))
         })?;
         Ok(())
+    }
+
+    /// All that is left of the declared size. Memory grows as data arrives.
+    pub(crate) fn rest(&mut self, field: &'static str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while self.left > 0 {
+            let start = bytes.len();
+            let more = usize::try_from(self.left).unwrap_or(usize::MAX).min(start.max(4 * FIRST_WORDS));
+            bytes.resize(start + more, 0);
+            self.fill(field, &mut bytes[start..])?;
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes of the declared size not read yet.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 
     /// Refuses a declared size that the counts do not add up to.
