@@ -136,6 +136,54 @@ fn a_hidden_layer_learns_several_classes_with_a_low_degree_as_with_the_softmax()
     assert!(got.accuracy > 0.9 && expected.accuracy > 0.9, "{got:?} {expected:?}");
 }
 
+/// More held-out samples than a mini-batch holds lie at one unit after the other.
+#[test]
+fn hits_in_the_clear_reading_are_those_of_the_logits() {
+    for (slots, features, hidden, classes, batch, count, groups) in
+        [(1024, 3, 4, 3, 8, 8, 1), (1024, 5, 4, 3, 30, 30, 1), (128, 6, 3, 2, 13, 50, 4), (512, 7, 2, 4, 32, 60, 1)]
+    {
+        let training = Mlp::new(settings(features, hidden, classes, batch), slots).unwrap();
+        assert_eq!((training.vectors(), count <= training.held_out_capacity()), (groups, true), "{slots} {batch}");
+        // Levels for a whole step, as where the owner refreshes.
+        let refresh = PlannedRefresh { input: Level(0), output: Level(12) };
+        let clear = Clear::new(slots, refresh.output);
+        // Logits that are far apart from the start.
+        let larger =
+            |m: Matrix| Matrix::new(m.rows(), m.columns(), m.entries().iter().map(|w| 2.5 * w).collect()).unwrap();
+        let start: Vec<_> = training.start_weights(&seed(4)).unwrap().into_iter().map(larger).collect();
+        let mut state = clear.value(&[training.pack_weights(&start).unwrap()], refresh.output).unwrap();
+        for step in 0..2 {
+            let batch = clear_batch(&training, &clear, &samples(batch, features, classes, step), refresh.output);
+            let after = training.step(&clear, &refresh, &state, &batch).unwrap();
+            assert_eq!(after.refreshes, u32::from(step > 0));
+            state = after.state;
+        }
+        let (x, y) = samples(count, features, classes, 9);
+        let accuracy = training.accuracy(count).unwrap();
+        let value = |vector: Vec<Complex64>| clear.value(&[vector], refresh.output).unwrap();
+        let pack = |x: &[Vec<f64>]| training.pack_samples(x).unwrap().into_iter().map(value).collect::<Vec<_>>();
+        let values: Vec<Vec<_>> = x.chunks(training.capacity()).map(pack).collect();
+        let labels = value(accuracy.pack_labels(&y).unwrap());
+        let (ahead, counted) = training.count(&clear, &refresh, &accuracy, &state, &values, &labels).unwrap();
+        let got = count as f64 * accuracy.unpack(&counted.hits.vectors()[0]).unwrap();
+        let mut logits = vec![];
+        for (value, chunk) in values.iter().zip(x.chunks(training.capacity())) {
+            let value = training.logits(&clear, &ahead, value).unwrap();
+            logits.extend(training.unpack_logits(&value.vectors()[0], chunk.len()).unwrap());
+        }
+        // Hits, and those where the nearest other logit is too close to tell.
+        let (mut hits, mut close) = (0.0, 0.0);
+        for (z, &label) in logits.iter().zip(&y) {
+            let others = z.iter().enumerate().filter(|(k, _)| *k != label).map(|(_, z)| *z);
+            let ahead = z[label] - others.fold(f64::NEG_INFINITY, f64::max);
+            hits += f64::from(u8::from(ahead >= accuracy.resolution()));
+            close += f64::from(u8::from(ahead.abs() < accuracy.resolution()));
+        }
+        assert!(got > hits - 0.05 && got < hits + close + 0.05, "{slots} {groups}: {got}, {hits} and {close}");
+        assert!(8.0 * close <= count as f64 && hits > 2.0 && hits < count as f64, "{hits} of {count}, {close} close");
+    }
+}
+
 /// A ring that protects nothing, with enough levels for a step.
 fn toy() -> Parameters {
     let refresh = Bootstrapping {
@@ -205,6 +253,20 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     let exact = training.logits(&clear, &fresh, &clear_batch(&training, &clear, &data[1], top).samples).unwrap();
     let exact = training.unpack_logits(&exact.vectors()[0], 5).unwrap();
     assert!(logits.iter().flatten().zip(exact.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-3));
+
+    // Hits, from where the training stands.
+    let (x, y) = samples(11, 3, 2, 5);
+    let accuracy = training.accuracy(11).unwrap();
+    let chunks = || x.chunks(training.capacity()).map(|x| training.pack_samples(x).unwrap());
+    let values: Vec<Vec<_>> = chunks().map(|v| v.into_iter().map(load).collect()).collect();
+    let labels = accuracy.pack_labels(&y).unwrap();
+    let (_, hits) = training.count(&evaluator, &refresher, &accuracy, &state, &values, &load(labels.clone())).unwrap();
+    let hits = accuracy.unpack(&decryptor.decrypt(&hits.hits.to_host().unwrap()).unwrap()[0]).unwrap();
+    let value = |vector: Vec<Complex64>| clear.value(&[vector], top).unwrap();
+    let values: Vec<Vec<_>> = chunks().map(|v| v.into_iter().map(value).collect()).collect();
+    let (_, want) = training.count(&clear, &planned, &accuracy, &expected, &values, &value(labels)).unwrap();
+    let want = accuracy.unpack(&want.hits.vectors()[0]).unwrap();
+    assert!((hits - want).abs() < 0.01, "{hits} {want}");
 
     // The third step once more, from the bytes.
     let resumed = Checkpoint::read_from(&stored[..], &parameters, &Limits::bytes(1 << 24)).unwrap();
