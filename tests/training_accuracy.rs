@@ -134,7 +134,7 @@ fn run<E: ringlight::circuit::Evaluator, R: Refresh<E>>(
 ) -> (Vec<f64>, u32) {
     let batch = mini_batch(training, &samples(8, 3, 3, 1), load);
     let (accuracy, values, labels) = held_out(training, &samples(20, 3, 3, 2), load);
-    let mut state = load(start(&training));
+    let mut state = load(start(training));
     let (mut shares, mut refreshes) = (vec![], 0);
     for step in 0..3 {
         if step != 1 {
