@@ -116,6 +116,33 @@ fn sparse_vectors_take_fewer_keys() {
     }
 }
 
+#[test]
+fn a_refresh_is_as_far_off_as_predicted() {
+    let preset = Parameters::insecure_bootstrap().unwrap();
+    // The end of EvalMod, the sine, or T_2 is what counts.
+    let coarse = *preset.bootstrapping().unwrap();
+    let coarse = Bootstrapping { scale_bits: 48, transform_bits: 48, ratio_bits: 12, ..coarse };
+    let small = |scale_bits, settings| {
+        let builder = Parameters::builder().log_n(11).levels(4).scale_bits(scale_bits);
+        builder.bootstrapping(settings).insecure_build().unwrap()
+    };
+    let noisy = Bootstrapping { ratio_bits: 20, ..coarse };
+    for (parameters, slots) in
+        [(preset, 1024), (small(28, coarse), 1024), (small(28, coarse), 64), (small(40, noisy), 1024)]
+    {
+        let world = World::new(&parameters, slots, &Device::cpu());
+        let values = vectors(2, parameters.slots(), slots, 4);
+        let got = world.refresher.refresh(&world.load(&values)).unwrap();
+        let got = world.decryptor.decrypt(&got.to_host().unwrap()).unwrap();
+        let pairs = got.iter().flatten().zip(values.iter().flatten());
+        let power: f64 = pairs.map(|(a, b)| (a - b).norm_sqr()).sum();
+        let measured = (power / 2.0 / (2 * parameters.slots()) as f64).sqrt();
+        let predicted = world.refresher.circuit().slot_deviation().unwrap();
+        println!("{parameters}: measured 2^{:.1}, predicted 2^{:.1}", measured.log2(), predicted.log2());
+        assert!((predicted / 8.0..predicted).contains(&measured), "{measured} where {predicted} is predicted");
+    }
+}
+
 /// Twenty refreshes, each followed by a multiplication and a rotation by a quarter turn: `x -> i x u` with a known `u` of magnitude 1 keeps every
 /// error as it is, so that twenty of them add up: to twenty times the sine's and less for the noise, and no more.
 #[test]

@@ -134,7 +134,7 @@ impl KeyRequest {
     }
 
     /// Every key with the limbs that it must cover; a key may come up several times.
-    pub(super) fn keys(&self, parameters: &Parameters) -> Result<Vec<(KeyId, LimbCount)>> {
+    pub(crate) fn keys(&self, parameters: &Parameters) -> Result<Vec<(KeyId, LimbCount)>> {
         let log_n = parameters.log_n();
         let relinearization = self.relinearization.iter().map(|&reach| (KeyId::Relinearization, reach));
         let conjugation =

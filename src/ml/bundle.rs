@@ -13,6 +13,7 @@ use super::compile::ModelCircuit;
 use super::deploy::{Client, Deployment};
 use super::lower::Steps;
 use super::packing::{Packer, Packing};
+use super::refresh::PlannedRefresh;
 use crate::ckks::{KeyRequest, Limits, Parameters};
 use crate::error::Result;
 use crate::math::Seed;
@@ -167,7 +168,11 @@ impl Deployment {
         let parameters = Parameters::read_from(&mut source, limits)?;
         let ServerPart { steps, packing } = read(source, Kind::ServerBundle, &parameters, limits)?;
         steps.check().map_err(|reason| Kind::ServerBundle.bad("model", reason))?;
-        Self::of_circuit(ModelCircuit::of_steps(Arc::new(steps), packing, parameters.slots())?, parameters)
+        let refresh = steps.refreshes().then(|| PlannedRefresh::of_parameters(&parameters)).map(|refresh| {
+            refresh.ok_or_else(|| Kind::ServerBundle.bad("model", "values are refreshed, which the parameters cannot"))
+        });
+        let circuit = ModelCircuit::of_steps(Arc::new(steps), refresh.transpose()?, packing, parameters.slots())?;
+        Self::of_circuit(circuit, parameters)
     }
 }
 

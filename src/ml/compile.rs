@@ -2,12 +2,13 @@
 
 use super::Packing;
 use super::layout::{self, Layout, moves};
-use super::lower::{Approximate, Operation, Step, Steps, lower, plain_sign};
+use super::lower::{Approximate, Operation, Step, Steps, Style, lower, plain_sign};
 use super::model::Model;
 use super::packing::{Packer, spread};
+use super::refresh::{PlannedRefresh, Refresh};
 use crate::circuit::{
-    Approximation, Clear, DiagonalMatrix, Evaluator, Plan, PlanReport, Polynomial, PreparedMatrix, SparseMatrix,
-    check_slots,
+    Approximation, Clear, ClearValue, DiagonalMatrix, Evaluator, Plan, PlanReport, Polynomial, PreparedMatrix,
+    SparseMatrix, check_slots,
 };
 use crate::error::{Error, Result};
 use crate::units::Level;
@@ -42,6 +43,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct ModelCircuit {
     steps: Arc<Steps>,
+    /// The levels of a refresh, where values are refreshed.
+    refresh: Option<PlannedRefresh>,
     packing: Packing,
     slots: usize,
     /// Of every value; compact ones in the batch packing, where entries are vectors.
@@ -54,15 +57,21 @@ impl ModelCircuit {
     /// Lowers a model for vectors of `slots` entries.
     ///
     /// # Errors
-    /// [`Error::BadModel`], naming the node, for a softmax before the end or a function whose range no calibration sample tells;
+    /// [`Error::BadModel`], naming the node, for a function whose range no calibration sample tells;
     /// [`Error::Unreachable`] for a function that no polynomial comes near enough; [`Error::TooManyValues`] when a value does not fit
     /// the slots ([`Packing::Latency`]); [`Error::InvalidParameter`] for a number of slots that is no power of two or larger than any
     /// ring's, and for linear layers too large to be composed.
     pub fn new(model: &Model, packing: Packing, slots: usize, approximate: &Approximate) -> Result<Self> {
-        Self::of_steps(Arc::new(lower(model, approximate)?), packing, slots)
+        Self::of_steps(Arc::new(lower(model, approximate, Style::default())?), None, packing, slots)
     }
 
-    pub(super) fn of_steps(steps: Arc<Steps>, packing: Packing, slots: usize) -> Result<Self> {
+    /// Steps, with the levels of the refreshes among them.
+    pub(super) fn of_steps(
+        steps: Arc<Steps>,
+        refresh: Option<PlannedRefresh>,
+        packing: Packing,
+        slots: usize,
+    ) -> Result<Self> {
         check_slots(slots)?;
         if !slots.is_power_of_two() {
             return Err(Error::InvalidParameter { what: "slots", reason: format!("{slots} is no power of two") });
@@ -72,7 +81,7 @@ impl ModelCircuit {
             Packing::Latency => layout::choose(&steps, slots)?,
             Packing::Batch => (0..=steps.steps.len()).map(compact).collect(),
         };
-        Ok(Self { steps, packing, slots, layouts, part: usize::MAX })
+        Ok(Self { steps, refresh, packing, slots, layouts, part: usize::MAX })
     }
 
     /// The same circuit on values in parts of at most so many vectors, at least one, where a device cannot hold a batch as a whole. The
@@ -90,6 +99,11 @@ impl ModelCircuit {
     /// Most vectors of a part.
     pub(super) fn part(&self) -> usize {
         self.part
+    }
+
+    /// The levels of a refresh, where values are refreshed.
+    pub(super) fn refresh(&self) -> Option<PlannedRefresh> {
+        self.refresh
     }
 
     /// The vectors of each part of a value in the batch packing.
@@ -116,9 +130,20 @@ impl ModelCircuit {
         self.slots
     }
 
-    /// Levels that a run takes.
+    /// Levels that a run takes: the most that any value lies below the input or what was refreshed.
     pub fn depth(&self) -> u32 {
         self.steps.depth()
+    }
+
+    /// Vectors that a run of one input refreshes.
+    pub fn bootstraps(&self) -> usize {
+        let refreshed = |step: &&Step| matches!(step.operation, Operation::Refresh(_));
+        self.steps.steps.iter().filter(refreshed).map(|step| self.vectors(&step.shape)).sum()
+    }
+
+    /// Vectors of a value of this shape.
+    fn vectors(&self, shape: &[usize]) -> usize {
+        if self.packing == Packing::Latency { 1 } else { shape.iter().product() }
     }
 
     /// Steps of a run.
@@ -147,15 +172,34 @@ impl ModelCircuit {
         }
     }
 
-    /// Levels, keys and work of a run.
+    /// Levels, keys and work of a run; refreshes have keys and work of their own.
     ///
     /// # Errors
     /// As [`Self::prepare`].
     pub fn plan(&self) -> Result<PlanReport> {
         let plan = Plan::new(self.slots);
         let x: Vec<_> = self.input_batches().into_iter().map(|vectors| plan.input(vectors)).collect();
-        self.prepare(&plan, plan.level(&x[0]))?.run(&plan, &x)?;
+        self.planned(&plan)?.run(&plan, &x)?;
         Ok(plan.report())
+    }
+
+    /// The period of the values that are refreshed, where any are: a refresh of so many slots will do, see
+    /// [`crate::ckks::Bootstrapper::with_slots`].
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub(super) fn refreshed_slots(&self) -> Result<Option<usize>> {
+        let slots = self.planned(&Plan::new(self.slots))?.refreshed.max(MIN_REFRESH);
+        Ok(self.steps.refreshes().then_some(slots))
+    }
+
+    /// The circuit prepared for a plan.
+    pub(super) fn planned(&self, plan: &Plan) -> Result<CompiledModel<Plan>> {
+        let prepared = self.prepare(plan, plan.level(&plan.input(1)))?;
+        Ok(match self.refresh {
+            Some(refresh) => prepared.with_refresh(Arc::new(refresh)),
+            None => prepared,
+        })
     }
 
     /// The answers of this very circuit on plain numbers: those of an encrypted run without noise.
@@ -172,9 +216,9 @@ impl ModelCircuit {
         samples: &[Vec<f64>],
         mut disturb: impl FnMut(&mut [Vec<Complex64>]),
     ) -> Result<Vec<Vec<f64>>> {
-        let top = Level(self.depth());
-        let (clear, packer) = (Clear::new(self.slots, top), self.packer());
-        let prepared = self.prepare(&clear, top)?;
+        let (clear, packer) = (Clear::new(self.slots, self.clear_level()), self.packer());
+        let prepared = self.prepared_clear(&clear)?;
+        let top = self.clear_level();
         let runs = samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }).map(|samples| {
             let packed = packer.pack(samples)?;
             let x = packed.chunks(self.part).map(|part| clear.value(part, top)).collect::<Result<Vec<_>>>()?;
@@ -184,6 +228,46 @@ impl ModelCircuit {
             packer.unpack(&vectors, samples.len())
         });
         Ok(runs.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Where inputs of a clear run stand.
+    fn clear_level(&self) -> Level {
+        self.refresh.map_or(Level(self.depth()), |refresh| refresh.output)
+    }
+
+    fn prepared_clear(&self, clear: &Clear) -> Result<CompiledModel<Clear>> {
+        let prepared = self.prepare(clear, self.clear_level())?;
+        Ok(match self.refresh {
+            Some(refresh) => prepared.with_refresh(Arc::new(refresh)),
+            None => prepared,
+        })
+    }
+
+    /// The largest entry of every value for these samples, the input first.
+    ///
+    /// # Errors
+    /// As [`Self::predict_clear`].
+    pub(super) fn magnitudes(&self, samples: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let (clear, packer) = (Clear::new(self.slots, self.clear_level()), self.packer());
+        let prepared = self.prepared_clear(&clear)?;
+        let mut most = vec![0.0; self.steps() + 1];
+        for samples in samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }) {
+            let used = if self.packing == Packing::Latency { self.slots } else { samples.len() };
+            let mut observe = |value: usize, parts: &[ClearValue]| {
+                let entries = parts.iter().flat_map(|part| part.vectors()).flat_map(|vector| &vector[..used]);
+                most[value] = entries.fold(most[value], |most: f64, z| most.max(z.re.abs()));
+            };
+            let packed = packer.pack(samples)?;
+            let parts = packed.chunks(self.part).map(|part| clear.value(part, self.clear_level()));
+            let x = parts.collect::<Result<Vec<_>>>()?;
+            observe(0, &x);
+            let mut watch = |_: Progress<'_>| ControlFlow::Continue(());
+            prepared.run_observed(&clear, &x, &mut watch, &mut |step, value| {
+                observe(step + 1, value);
+                Ok(())
+            })?;
+        }
+        Ok(most)
     }
 
     /// Encodes all weights, once, for inputs at `input_level`.
@@ -227,7 +311,8 @@ impl ModelCircuit {
             let (expected, got) = (format!("{} slots", self.slots), format!("{}", eval.slots()));
             return Err(Error::ShapeMismatch { op: "ModelCircuit::prepare", expected, got });
         }
-        let mut encoding = Encoding { circuit: self, eval, periods: vec![self.layouts[0].period], values };
+        let mut encoding =
+            Encoding { circuit: self, eval, periods: vec![self.layouts[0].period], values, refreshed: 1 };
         let depths = self.steps.depths();
         let mut steps = Vec::with_capacity(self.steps());
         let mut last_use: Vec<usize> = (0..=self.steps()).collect();
@@ -238,12 +323,16 @@ impl ModelCircuit {
             steps.push(encoding.step(index, step, Level(left - depth))?);
         }
         let inputs = (self.packing == Packing::Batch).then(|| self.parts(0).len());
-        Ok(CompiledModel { packing: self.packing, inputs, input_level, steps, last_use })
+        let refreshed = if self.packing == Packing::Latency { encoding.refreshed } else { self.slots };
+        Ok(CompiledModel { packing: self.packing, inputs, input_level, steps, last_use, refreshed, refresh: None })
     }
 }
 
 /// Makes values of vectors of weights, one of each, at a level: see [`ModelCircuit::prepare_private`].
 pub(super) type MakeValues<'a, E> = dyn FnMut(Vec<Vec<Complex64>>, Level) -> Result<Vec<<E as Evaluator>::Value>> + 'a;
+
+/// The fewest slots of a refresh.
+const MIN_REFRESH: usize = 8;
 
 /// A [`ModelCircuit`] with every weight encoded at the level where it is used.
 pub struct CompiledModel<E: Evaluator> {
@@ -254,6 +343,9 @@ pub struct CompiledModel<E: Evaluator> {
     steps: Vec<EncodedStep<E>>,
     /// For every value the last step that takes it.
     last_use: Vec<usize>,
+    /// The longest period of values to be refreshed.
+    refreshed: usize,
+    refresh: Option<Arc<dyn Refresh<E> + Send + Sync>>,
 }
 
 struct EncodedStep<E: Evaluator> {
@@ -272,6 +364,7 @@ enum Work<E: Evaluator> {
     Polynomial(usize, Polynomial),
     Function(usize, Approximation),
     Product(usize, usize),
+    Refresh(usize),
 }
 
 /// One summand of an affine map within every vector.
@@ -315,6 +408,8 @@ struct Encoding<'a, 'b, E: Evaluator> {
     periods: Vec<usize>,
     /// What makes weights values, where they are private.
     values: Option<&'a mut MakeValues<'b, E>>,
+    /// The longest period of values to be refreshed.
+    refreshed: usize,
 }
 
 impl<E: Evaluator> Encoding<'_, '_, E> {
@@ -344,6 +439,10 @@ impl<E: Evaluator> Encoding<'_, '_, E> {
             Operation::Polynomial(x, polynomial) => Work::Polynomial(*x, polynomial.clone()),
             Operation::Function(x, function) => Work::Function(*x, function.clone()),
             Operation::Product(x, y) => Work::Product(*x, *y),
+            Operation::Refresh(x) => {
+                self.refreshed = self.refreshed.max(period);
+                Work::Refresh(*x)
+            }
         };
         self.periods.push(period);
         Ok(EncodedStep { name: step.name.clone(), level, work })
@@ -419,6 +518,11 @@ impl<E: Evaluator> CompiledModel<E> {
         self.packing
     }
 
+    /// With what refreshes values, which models with refreshes among their steps ask for.
+    pub fn with_refresh(self, refresh: Arc<dyn Refresh<E> + Send + Sync>) -> Self {
+        Self { refresh: Some(refresh), ..self }
+    }
+
     /// The model's answers for packed samples.
     ///
     /// # Shape
@@ -429,7 +533,8 @@ impl<E: Evaluator> CompiledModel<E> {
     /// # Errors
     /// [`Error::LevelMismatch`] when `x` is not at the level the model was prepared for, [`Error::ShapeMismatch`] for no parts, or when
     /// they are not those of the features ([`Packing::Batch`]), [`Error::BadValue`] for a bias too large for the modulus
-    /// ([`Packing::Batch`]), or a missing key.
+    /// ([`Packing::Batch`]), or a missing key; [`Error::InvalidParameter`] for refreshes without [`Self::with_refresh`], else
+    /// as [`Refresh::refresh`].
     pub fn run(&self, eval: &E, x: &[E::Value]) -> Result<Vec<E::Value>> {
         self.run_watched(eval, x, &mut |_| ControlFlow::Continue(()))
     }
@@ -444,16 +549,16 @@ impl<E: Evaluator> CompiledModel<E> {
         x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<E::Value>> {
-        self.run_observed(eval, x, watch, &mut |_, _| ())
+        self.run_observed(eval, x, watch, &mut |_, _| Ok(()))
     }
 
-    /// As [`Self::run_watched`], showing `observe` the value that each step makes.
+    /// As [`Self::run_watched`], showing `observe` the value that each step makes, for it to change.
     pub(super) fn run_observed(
         &self,
         eval: &E,
         x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-        observe: &mut dyn FnMut(usize, &[E::Value]),
+        observe: &mut dyn FnMut(usize, &mut [E::Value]) -> Result<()>,
     ) -> Result<Vec<E::Value>> {
         const OP: &str = "CompiledModel::run";
         if x.is_empty() || self.inputs.is_some_and(|parts| parts != x.len()) {
@@ -470,8 +575,8 @@ impl<E: Evaluator> CompiledModel<E> {
             if watch(Progress { done, steps, next: &step.name }).is_break() {
                 return Err(Error::Cancelled { done, steps });
             }
-            let value = step.run(eval, &values)?;
-            observe(done, &value);
+            let mut value = step.run(eval, &values, self)?;
+            observe(done, &mut value)?;
             // Values that nothing takes any more free their memory.
             for (kept, last) in values.iter_mut().zip(&self.last_use) {
                 if *last <= done {
@@ -485,6 +590,15 @@ impl<E: Evaluator> CompiledModel<E> {
         }
         Ok(values.pop().flatten().expect("the last value is the answer"))
     }
+
+    /// A value back where inputs stand.
+    fn refreshed(&self, eval: &E, x: &E::Value) -> Result<E::Value> {
+        let Some(refresh) = &self.refresh else {
+            let reason = "the model refreshes values, and was not given what does it".into();
+            return Err(Error::InvalidParameter { what: "refresh", reason });
+        };
+        eval.drop_to(&refresh.refresh(eval, x)?, self.input_level)
+    }
 }
 
 /// Every part of a value at a level.
@@ -493,7 +607,7 @@ fn lowered<E: Evaluator>(eval: &E, parts: &[E::Value], level: Level) -> Result<V
 }
 
 impl<E: Evaluator> EncodedStep<E> {
-    fn run(&self, eval: &E, values: &[Option<Vec<E::Value>>]) -> Result<Vec<E::Value>> {
+    fn run(&self, eval: &E, values: &[Option<Vec<E::Value>>], model: &CompiledModel<E>) -> Result<Vec<E::Value>> {
         let value = |index: usize| values[index].as_ref().expect("a value lives until its last use");
         match &self.work {
             Work::Sum(terms, bias) => {
@@ -514,6 +628,7 @@ impl<E: Evaluator> EncodedStep<E> {
             Work::Square(x) => value(*x).iter().map(|x| eval.square(x)).collect(),
             Work::Polynomial(x, polynomial) => value(*x).iter().map(|x| polynomial.evaluate(eval, x)).collect(),
             Work::Function(x, function) => value(*x).iter().map(|x| function.evaluate(eval, x)).collect(),
+            Work::Refresh(x) => value(*x).iter().map(|x| model.refreshed(eval, x)).collect(),
             Work::Product(x, y) => {
                 let (x, y) = (lowered(eval, value(*x), self.level)?, lowered(eval, value(*y), self.level)?);
                 x.iter().zip(&y).map(|(x, y)| eval.mul(x, y)).collect()

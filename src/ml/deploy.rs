@@ -7,13 +7,14 @@
 
 use super::bundle::ClientBundle;
 use super::compile::{CompiledModel, ModelCircuit, Progress};
-use super::explain::{Explanation, predicted};
-use super::lower::{Approximate, lower};
-use super::{Model, Packing};
+use super::explain::Explanation;
+use super::lower::Approximate;
+use super::predict::predicted;
+use super::{Model, Packing, search};
 use crate::circuit::PlanReport;
 use crate::ckks::{
-    Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude, Parameters,
-    Security,
+    Bootstrapper, Ciphertext, Decryptor, Encryptor, Evaluator, HostCiphertext, KeyGenerator, KeyRequest, Magnitude,
+    Parameters, Security,
 };
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -23,6 +24,19 @@ use crate::units::Level;
 use num_complex::Complex64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+/// Whether values may be refreshed when levels run out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bootstraps {
+    /// In the latency packing where the model then runs on a smaller ring, in the batch packing where it runs on none without: there each of
+    /// a value's many vectors is refreshed on its own.
+    #[default]
+    Automatic,
+    /// Levels for the whole depth, or an error.
+    Never,
+    /// On parameters that can refresh, even if no value needs it.
+    Always,
+}
 
 /// What is wanted of a [`Deployment`].
 #[derive(Clone, Debug, PartialEq)]
@@ -35,12 +49,15 @@ pub struct Settings {
     pub scale_bits: u32,
     /// 128 bits by default.
     pub security: Security,
+    /// Automatic by default. Refreshes take calibration samples: no value may be larger than 1 where it is refreshed.
+    pub bootstraps: Bootstraps,
 }
 
 impl Settings {
     /// The defaults for a packing.
     pub fn new(packing: Packing) -> Self {
-        Self { packing, approximate: Approximate::default(), scale_bits: 30, security: Security::Bits128 }
+        let (approximate, bootstraps) = (Approximate::default(), Bootstraps::default());
+        Self { packing, approximate, scale_bits: 30, security: Security::Bits128, bootstraps }
     }
 }
 
@@ -62,10 +79,15 @@ pub struct Deployment {
     circuit: ModelCircuit,
     parameters: Parameters,
     plan: PlanReport,
+    /// What refreshes, where values are refreshed.
+    bootstrapper: Option<Arc<Bootstrapper>>,
+    /// The keys of both.
+    keys: KeyRequest,
 }
 
 impl Deployment {
-    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its largest value.
+    /// The smallest 128-bit secure parameters on which the model runs: levels for its depth, slots for its largest value. A model that is too
+    /// deep for its ring has values refreshed on the way, see [`Bootstraps`].
     ///
     /// # Errors
     /// As [`Self::with_settings`].
@@ -76,40 +98,58 @@ impl Deployment {
     /// As [`Self::new`], with more to choose.
     ///
     /// # Errors
-    /// [`Error::Insecure`] or [`Error::NoPrimes`] when the model is too deep for any ring of the table; errors of
+    /// [`Error::BadModel`], naming a step, when the model is so deep that values must be refreshed, and there are no calibration samples,
+    /// or a step is too deep for any ring; [`Error::Insecure`] or [`Error::NoPrimes`] when no ring is secure; errors of
     /// [`ModelCircuit::new`] and [`ModelCircuit::prepare`].
     pub fn with_settings(model: &Model, settings: &Settings) -> Result<Self> {
-        let steps = Arc::new(lower(model, &settings.approximate)?);
-        let largest = (0..=steps.steps.len()).map(|value| steps.shape(value).iter().product()).max().unwrap_or(1);
-        let builder = Parameters::builder().levels(steps.depth()).scale_bits(settings.scale_bits);
-        let slots = if settings.packing == Packing::Latency { largest } else { 1 };
-        let parameters = builder.security(settings.security).slots(slots).build()?;
-        let circuit = ModelCircuit::of_steps(steps, settings.packing, parameters.slots())?;
+        let (parameters, circuit) = search::search(model, settings)?;
         Self::of_circuit(circuit, parameters)
     }
 
-    /// The model under parameters of the caller's choice; of `settings` packing and approximation count.
+    /// The model under parameters of the caller's choice; of `settings` packing and approximation count. Values are refreshed if the levels
+    /// do not suffice and the parameters have [`Parameters::bootstrapping`].
     ///
     /// # Errors
-    /// [`Error::LevelExhausted`] when they have too few levels; errors of [`ModelCircuit::new`].
+    /// [`Error::LevelExhausted`] when they have too few levels; [`Error::BadModel`] as [`Self::with_settings`]; errors of
+    /// [`ModelCircuit::new`].
     pub fn with_parameters(model: &Model, settings: &Settings, parameters: &Parameters) -> Result<Self> {
-        let circuit = ModelCircuit::new(model, settings.packing, parameters.slots(), &settings.approximate)?;
-        Self::of_circuit(circuit, parameters.clone())
+        Self::of_circuit(search::fit(model, settings, parameters)?, parameters.clone())
     }
 
     pub(super) fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
-        let (needed, left) = (circuit.depth(), parameters.max_level().0);
-        if needed > left {
-            return Err(Error::LevelExhausted { op: "Deployment", needed, left });
-        }
         let circuit = circuit.in_parts_of(vectors_a_part(&parameters)?);
         let plan = circuit.plan()?;
-        Ok(Self { circuit, parameters, plan })
+        let refreshed = circuit.refreshed_slots()?;
+        let bootstrapper = refreshed.map(|slots| Bootstrapper::with_slots(&parameters, slots)).transpose()?;
+        let keys = KeyRequest::new();
+        Self { circuit, parameters, plan: PlanReport::default(), bootstrapper: bootstrapper.map(Arc::new), keys }
+            .planned(plan)
+    }
+
+    /// With this plan, and the keys for it and for refreshes.
+    fn planned(self, plan: PlanReport) -> Result<Self> {
+        let mut keys = KeyRequest::from_plan(&plan, self.parameters.max_level());
+        if let Some(bootstrapper) = &self.bootstrapper {
+            keys = keys.merge(&bootstrapper.keys()?);
+        }
+        Ok(Self { plan, keys, ..self })
+    }
+
+    /// The model with what refreshes its values, where any are.
+    pub(super) fn with_refresh(
+        &self,
+        model: CompiledModel<Evaluator>,
+        evaluator: &Evaluator,
+    ) -> Result<CompiledModel<Evaluator>> {
+        Ok(match &self.bootstrapper {
+            Some(circuit) => model.with_refresh(Arc::new(circuit.prepare(evaluator)?)),
+            None => model,
+        })
     }
 
     /// The same one with another plan, for inputs of one vector.
-    pub(super) fn replanned(self, plan: PlanReport) -> Self {
-        Self { circuit: self.circuit.in_parts_of(1), plan, ..self }
+    pub(super) fn replanned(self, plan: PlanReport) -> Result<Self> {
+        Self { circuit: self.circuit.in_parts_of(1), ..self }.planned(plan)
     }
 
     /// The same one with numbers of no meaning for weights.
@@ -127,7 +167,12 @@ impl Deployment {
         &self.circuit
     }
 
-    /// Levels, rotation keys and operations of one run.
+    /// What refreshes values, where that is needed.
+    pub fn bootstrapper(&self) -> Option<&Bootstrapper> {
+        self.bootstrapper.as_deref()
+    }
+
+    /// Levels, rotation keys and operations of one run, but for those of refreshes: [`Bootstrapper::plan`] tells them.
     pub fn plan(&self) -> &PlanReport {
         &self.plan
     }
@@ -165,9 +210,9 @@ impl Deployment {
         })
     }
 
-    /// The keys that a run needs.
+    /// The keys that a run needs, refreshes included.
     pub fn key_request(&self) -> KeyRequest {
-        KeyRequest::from_plan(&self.plan, self.parameters.max_level())
+        self.keys.clone()
     }
 
     /// What a client needs to know: nothing of the weights.
@@ -268,6 +313,7 @@ impl Server {
     pub fn new(deployment: &Deployment, device: &Device, keys: &EvaluationKeys) -> Result<Self> {
         let evaluator = Evaluator::new(&deployment.parameters, device, keys)?;
         let model = deployment.circuit.prepare(&evaluator, deployment.parameters.max_level())?;
+        let model = deployment.with_refresh(model, &evaluator)?;
         Ok(Self::of_model(evaluator, model))
     }
 

@@ -2,11 +2,14 @@
 
 use super::deploy::Deployment;
 use super::lower::Operation;
+use super::predict::predicted;
 use super::{ModelCircuit, Packing};
 use crate::circuit::{Evaluator as _, Plan, PlanReport};
-use crate::ckks::{Encryption, Magnitude, NoiseEstimator, NoiseValue, Parameters};
+use crate::ckks::{Magnitude, Parameters};
 use crate::error::Result;
-use crate::units::Level;
+use crate::rlwe::KeyId;
+use crate::units::{Level, LimbCount};
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::ops::ControlFlow;
 
@@ -23,10 +26,14 @@ pub struct Explanation {
     pub input_bytes: u64,
     /// The steps, in the order in which they run.
     pub steps: Vec<StepExplanation>,
-    /// Keys for rotations, relinearization and conjugation.
+    /// Keys for rotations, relinearization and conjugation, those of refreshes among them.
     pub keys: usize,
-    /// Bytes of all keys on the device.
+    /// Bytes of these keys on the device.
     pub key_bytes: u64,
+    /// Vectors that a run refreshes for one input.
+    pub bootstraps: usize,
+    /// What a refresh does, in words, where there are any.
+    pub refresh: Option<String>,
     /// What is left to the client, by name.
     pub end: Option<&'static str>,
 }
@@ -60,28 +67,15 @@ pub struct StepExplanation {
     pub bytes: u64,
 }
 
-/// The predicted standard deviation of an entry's error after every step.
-pub(super) fn predicted(deployment: &Deployment, samples: Magnitude) -> Result<Vec<f64>> {
-    let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
-    let noise = NoiseEstimator::new(parameters);
-    let top = parameters.max_level();
-    let fresh = |vectors| noise.fresh(Encryption::SecretKey, vectors, top, samples);
-    let x = circuit.input_batches().into_iter().map(fresh).collect::<Result<Vec<_>>>()?;
-    let mut steps = Vec::with_capacity(circuit.steps());
-    circuit.prepare(&noise, top)?.run_observed(&noise, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
-        steps.push(value.iter().map(NoiseValue::slot_deviation).fold(0.0, f64::max));
-    })?;
-    Ok(steps)
-}
-
 /// What the circuit needed up to and with each step, and the vectors of its value.
 fn planned(circuit: &ModelCircuit) -> Result<Vec<(PlanReport, usize)>> {
     let plan = Plan::new(circuit.slots());
     let x: Vec<_> = circuit.input_batches().into_iter().map(|vectors| plan.input(vectors)).collect();
-    let prepared = circuit.prepare(&plan, plan.level(&x[0]))?;
+    let prepared = circuit.planned(&plan)?;
     let mut steps = Vec::with_capacity(circuit.steps());
     prepared.run_observed(&plan, &x, &mut |_| ControlFlow::Continue(()), &mut |_, value| {
         steps.push((plan.report(), value.iter().map(|part| plan.batch(part)).sum()));
+        Ok(())
     })?;
     Ok(steps)
 }
@@ -92,12 +86,26 @@ fn bytes_at(parameters: &Parameters, level: Level, vectors: usize) -> Result<u64
     Ok((8 * vectors as u64 * limbs) << parameters.log_n().get())
 }
 
-/// Bytes of a key that serves `level`, its uniform halves expanded.
-fn key_bytes(parameters: &Parameters, level: Level) -> Result<u64> {
-    let limbs = parameters.limbs_at(level)?;
+/// Bytes of a key that serves so many limbs, its uniform halves expanded.
+fn key_bytes(parameters: &Parameters, limbs: LimbCount) -> u64 {
     let rlwe = parameters.rlwe();
     let rows = rlwe.digits(limbs).len() as u64 * u64::from(limbs.0 + rlwe.special().0);
-    Ok((8 * rows) << parameters.log_n().get())
+    (8 * rows) << parameters.log_n().get()
+}
+
+/// Products with a key.
+fn switches(report: &PlanReport) -> usize {
+    report.single_rotations + report.hoisted_rotations + report.relinearizations + report.conjugations
+}
+
+/// What the work of a refresh adds to a step's.
+fn add_work(sum: &mut PlanReport, more: &PlanReport) {
+    sum.single_rotations += more.single_rotations;
+    sum.hoisted_rotations += more.hoisted_rotations;
+    sum.relinearizations += more.relinearizations;
+    sum.conjugations += more.conjugations;
+    sum.plain_multiplications += more.plain_multiplications;
+    sum.multiplications += more.multiplications;
 }
 
 impl Explanation {
@@ -105,18 +113,17 @@ impl Explanation {
         let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
         let (list, top) = (circuit.list(), parameters.max_level());
         let depths = list.depths();
-        let mut before = PlanReport::default();
+        // The plan does not count what refreshes do.
+        let (mut before, mut refreshes) = (PlanReport::default(), PlanReport::default());
         let mut steps = Vec::with_capacity(circuit.steps());
         let plans = planned(circuit)?.into_iter().zip(predicted(deployment, samples)?);
-        for (index, (step, ((after, vectors), deviation))) in list.steps.iter().zip(plans).enumerate() {
+        for (index, (step, ((mut after, vectors), deviation))) in list.steps.iter().zip(plans).enumerate() {
             let level = Level(top.0 - depths[index + 1]);
-            let switches = |report: &PlanReport| {
-                report.single_rotations + report.hoisted_rotations + report.relinearizations + report.conjugations
-            };
-            let entries: usize = match &step.operation {
-                Operation::Affine { terms, .. } => terms.iter().map(|(_, matrix)| matrix.entries()).sum(),
-                _ => 0,
-            };
+            if let (Operation::Refresh(_), Some(bootstrapper)) = (&step.operation, deployment.bootstrapper()) {
+                let (low, high) = bootstrapper.plan()?;
+                [low, high].iter().for_each(|report| add_work(&mut refreshes, report));
+            }
+            add_work(&mut after, &refreshes);
             let combined = after.combines > before.combines;
             let diagonals = after.plain_multiplications - before.plain_multiplications;
             steps.push(StepExplanation {
@@ -131,27 +138,28 @@ impl Explanation {
                 level,
                 scale_bits: parameters.scale_at(level)?.log2(),
                 key_switches: switches(&after) - switches(&before),
-                weights: if combined { entries } else { diagonals },
+                weights: if combined { step.operation.weights() } else { diagonals },
                 products: after.multiplications - before.multiplications,
                 deviation,
                 bytes: bytes_at(parameters, level, vectors)?,
             });
             before = after;
         }
-        let plan = deployment.plan();
-        let relinearization = plan.relinearization.then_some(plan.relinearization_depth);
-        let conjugation = plan.conjugation.then_some(plan.conjugation_depth);
-        let depths = plan.rotation_depths.iter().copied().chain(relinearization).chain(conjugation);
-        let keys = depths.map(|depth| key_bytes(parameters, Level(top.0.saturating_sub(depth))));
-        let keys = keys.collect::<Result<Vec<u64>>>()?;
+        // A key that is asked for twice reaches as far as both.
+        let mut reaches: HashMap<KeyId, LimbCount> = HashMap::new();
+        for (id, limbs) in deployment.key_request().keys(parameters)? {
+            reaches.entry(id).and_modify(|reach| *reach = limbs.max(*reach)).or_insert(limbs);
+        }
         Ok(Self {
             packing: circuit.packing(),
             parameters: parameters.to_string(),
             input_shape: list.input.clone(),
             input_bytes: bytes_at(parameters, top, circuit.input_batches().iter().sum())?,
             steps,
-            keys: keys.len(),
-            key_bytes: keys.iter().sum(),
+            keys: reaches.len(),
+            key_bytes: reaches.into_values().map(|limbs| key_bytes(parameters, limbs)).sum(),
+            bootstraps: circuit.bootstraps(),
+            refresh: deployment.bootstrapper().map(ToString::to_string),
             end: list.end.as_ref().map(super::Activation::name),
         })
     }
@@ -232,6 +240,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}", self.parameters)?;
         let (packing, bytes) = (self.packing.name(), size(self.input_bytes));
         writeln!(f, "{packing} packing, {} keys of {}", self.keys, size(self.key_bytes))?;
+        if let Some(refresh) = &self.refresh {
+            writeln!(f, "{} bootstraps of {refresh}", self.bootstraps)?;
+        }
         writeln!(f, "  0  input {:?}, {bytes}", self.input_shape)?;
         for (index, step) in self.steps.iter().enumerate() {
             let (first, second) = step.lines();

@@ -6,6 +6,8 @@
 //! A polynomial of degree 2 is a square: `c_2 x^2 + c_1 x + c_0 = s (r x + b)^2 + t` with `r = sqrt |c_2|`, where `r` and `b` join the
 //! map before and `s = -1` or `1` and `t` the map after. Likewise the interval of a function becomes [-1, 1] in the map before it.
 
+mod softmax;
+
 use super::affine::{Affine, identity};
 use super::model::{Activation, Layer, Model};
 use crate::circuit::{Approximation, Polynomial, SparseMatrix};
@@ -22,7 +24,9 @@ pub struct Approximate {
     pub max_error: f64,
     /// The range is that of the calibration samples, wider by this factor around its middle; 1.25 by default.
     pub margin: f64,
-    /// Whether a sigmoid, softmax or other function at the very end is left to the client, exactly; yes by default.
+    /// Whether a sigmoid, softmax or other function at the very end is left to the client, exactly; yes by default. Elsewhere a softmax is
+    /// an exponential, a sum, a reciprocal and a product: some 12 to 20 levels, and off by at most `max_error` while the logarithms of
+    /// the sums stay in the range of the calibration samples, widened as far as that of its argument.
     pub end_with_client: bool,
 }
 
@@ -83,6 +87,18 @@ pub(super) struct Step {
     pub(super) operation: Operation,
     /// Shape of the value.
     pub(super) shape: Vec<usize>,
+    /// No entry is larger where every function's argument is in its range; infinite where lowering does not know.
+    pub(super) bound: f64,
+}
+
+/// How values are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Style {
+    /// Functions are divided by a constant, for the maps after them to give back, that keeps their values within magnitude 1, as a refresh asks.
+    pub(super) within_one: bool,
+    /// Sums of several values that are taken more than once, as residual connections make them, become values: one level more, but what they
+    /// are the sum of need not be kept.
+    pub(super) joins: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,19 +113,19 @@ pub(super) enum Operation {
     Function(usize, Approximation),
     /// `x y`, entry by entry.
     Product(usize, usize),
+    /// `x` with all its levels.
+    Refresh(usize),
 }
 
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Affine { terms, .. } => {
-                let entries: usize = terms.iter().map(|(_, matrix)| matrix.entries()).sum();
-                write!(f, "linear map of {entries} weights")
-            }
+            Self::Affine { .. } => write!(f, "linear map of {} weights", self.weights()),
             Self::Square(_) => write!(f, "square"),
             Self::Polynomial(_, p) => write!(f, "polynomial of degree {}", p.degree()),
             Self::Function(_, function) => write!(f, "{function}"),
             Self::Product(..) => write!(f, "product"),
+            Self::Refresh(_) => write!(f, "refresh"),
         }
     }
 }
@@ -119,18 +135,27 @@ impl Operation {
     pub(super) fn operands(&self) -> Vec<usize> {
         match self {
             Self::Affine { terms, .. } => terms.iter().map(|(value, _)| *value).collect(),
-            Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) => vec![*x],
+            Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) | Self::Refresh(x) => vec![*x],
             Self::Product(x, y) => vec![*x, *y],
         }
     }
 
-    /// Levels between its lowest operand and its value.
+    /// Entries of its matrices.
+    pub(super) fn weights(&self) -> usize {
+        match self {
+            Self::Affine { terms, .. } => terms.iter().map(|(_, matrix)| matrix.entries()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Levels between its lowest operand and its value; a refresh takes none, and gives back all.
     pub(super) fn depth(&self) -> u32 {
         match self {
             Self::Affine { terms, .. } => u32::from(!terms.iter().all(|(_, m)| plain_sign(m).is_some())),
             Self::Square(_) | Self::Product(..) => 1,
             Self::Polynomial(_, p) => p.depth(),
             Self::Function(_, f) => f.depth(),
+            Self::Refresh(_) => 0,
         }
     }
 }
@@ -193,24 +218,38 @@ impl Steps {
         for (index, step) in self.steps.iter().enumerate() {
             let made = size(&step.shape)?;
             step.operation.check(made, &sizes).map_err(|reason| format!("step {index} with {reason}"))?;
+            if step.bound.is_nan() || step.bound < 0.0 {
+                return Err(format!("step {index} with a bound of {}", step.bound));
+            }
             sizes.push(made);
         }
         Ok(())
     }
 
-    /// Levels of a run.
+    /// Levels of a run, between refreshes.
     pub(super) fn depth(&self) -> u32 {
         self.depths().into_iter().max().unwrap_or(0)
     }
 
-    /// How deep every value lies below the input.
+    /// How deep every value lies below the input and what was refreshed.
     pub(super) fn depths(&self) -> Vec<u32> {
         let mut depths = vec![0];
         for step in &self.steps {
             let lowest = step.operation.operands().into_iter().map(|value| depths[value]).max().unwrap_or(0);
-            depths.push(lowest + step.operation.depth());
+            let fresh = matches!(step.operation, Operation::Refresh(_));
+            depths.push(if fresh { 0 } else { lowest + step.operation.depth() });
         }
         depths
+    }
+
+    /// Entries of all matrices.
+    pub(super) fn weights(&self) -> usize {
+        self.steps.iter().map(|step| step.operation.weights()).sum()
+    }
+
+    /// Whether values are refreshed.
+    pub(super) fn refreshes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.operation, Operation::Refresh(_)))
     }
 
     /// Shape of a value.
@@ -266,7 +305,7 @@ impl Form {
 }
 
 /// The steps of a model.
-pub(super) fn lower(model: &Model, approximate: &Approximate) -> Result<Steps> {
+pub(super) fn lower(model: &Model, approximate: &Approximate, style: Style) -> Result<Steps> {
     let last = model.nodes().get(model.output().wrapping_sub(1));
     let end = match last.map(|node| &node.layer) {
         Some(Layer::Activation(a)) if approximate.end_with_client && !is_polynomial(a) => Some(a.clone()),
@@ -275,7 +314,9 @@ pub(super) fn lower(model: &Model, approximate: &Approximate) -> Result<Steps> {
     let mut lowering = Lowering {
         model,
         approximate,
-        ranges: ranges(model, approximate)?,
+        style,
+        ranges: Ranges::of(model, approximate)?,
+        uses: uses(model),
         steps: vec![],
         forms: vec![Form::of_value(0, model.inputs())?],
         pending: vec![String::new()],
@@ -291,21 +332,49 @@ fn is_polynomial(activation: &Activation) -> bool {
     matches!(activation, Activation::Square | Activation::Polynomial(_))
 }
 
-/// Least and largest entry of every value on the calibration samples.
-fn ranges(model: &Model, approximate: &Approximate) -> Result<Vec<(f64, f64)>> {
-    let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); model.nodes().len() + 1];
-    for sample in &approximate.calibration {
-        for (range, value) in ranges.iter_mut().zip(model.values_clear(sample)?) {
-            *range = value.iter().fold(*range, |(low, high), x| (low.min(*x), high.max(*x)));
+/// What the calibration samples tell.
+struct Ranges {
+    /// Least and largest entry of every value.
+    entries: Vec<(f64, f64)>,
+    /// For every softmax node the least and the largest logarithm of a sum of exponentials.
+    log_sums: Vec<(f64, f64)>,
+}
+
+impl Ranges {
+    fn of(model: &Model, approximate: &Approximate) -> Result<Self> {
+        let nothing = (f64::INFINITY, f64::NEG_INFINITY);
+        let widen = |range: &mut (f64, f64), x: f64| *range = (range.0.min(x), range.1.max(x));
+        let mut entries = vec![nothing; model.nodes().len() + 1];
+        let mut log_sums = vec![nothing; model.nodes().len()];
+        for sample in &approximate.calibration {
+            let values = model.values_clear(sample)?;
+            for (range, value) in entries.iter_mut().zip(&values) {
+                value.iter().for_each(|x| widen(range, *x));
+            }
+            for (range, node) in log_sums.iter_mut().zip(model.nodes()) {
+                if let Layer::Activation(Activation::Softmax { axis }) = node.layer {
+                    softmax::log_sums(&values[node.inputs[0]], &node.shape, axis).for_each(|x| widen(range, x));
+                }
+            }
         }
+        Ok(Self { entries, log_sums })
     }
-    Ok(ranges)
+}
+
+/// How often every value is taken; the output once more.
+fn uses(model: &Model) -> Vec<usize> {
+    let mut uses = vec![0; model.nodes().len() + 1];
+    model.nodes().iter().flat_map(|node| &node.inputs).for_each(|&value| uses[value] += 1);
+    uses[model.output()] += 1;
+    uses
 }
 
 struct Lowering<'a> {
     model: &'a Model,
     approximate: &'a Approximate,
-    ranges: Vec<(f64, f64)>,
+    style: Style,
+    ranges: Ranges,
+    uses: Vec<usize>,
     steps: Vec<Step>,
     /// What every value of the model is.
     forms: Vec<Form>,
@@ -333,8 +402,12 @@ impl Lowering<'_> {
                 (Form::of_value(self.push(&node.name, operation, &node.shape), size)?, String::new())
             }
         };
+        let joins = self.style.joins && form.terms.len() > 1 && self.uses[index + 1] > 1;
         self.forms.push(form);
         self.pending.push(name);
+        if joins {
+            self.exists(index + 1)?;
+        }
         Ok(())
     }
 
@@ -361,38 +434,70 @@ impl Lowering<'_> {
                     _ => Operation::Polynomial(self.exists(input)?, Polynomial::power(coefficients.clone())?),
                 }
             }
+            Activation::Softmax { axis } => return self.softmax(index, *axis),
             _ => {
                 let (middle, half) = self.interval(index)?;
                 let f = |u: f64| activation.evaluate(middle + half * u).unwrap_or(f64::NAN);
                 let largest = (0..=64).map(|k| f(f64::from(k) / 32.0 - 1.0).abs()).fold(0.0, f64::max);
                 let max_error = self.approximate.max_error * if largest > 0.0 { largest } else { 1.0 };
-                let function = Approximation::fit(activation.name(), f, -1.0, 1.0, max_error)?;
-                let argument = self.forms[input].mapped(1.0 / half, -middle / half)?;
-                Operation::Function(self.value_of(input, argument)?, function)
+                let argument = self.argument(index, half, middle)?;
+                let (value, unit) = self.function(index, argument, (activation.name(), &f), largest, max_error)?;
+                return Form::of_value(value, size)?.mapped(unit, 0.0);
             }
         };
         Form::of_value(self.push(&node.name, operation, &node.shape), size)
+    }
+
+    /// `(x - middle) / half` for the argument `x` of an activation: within [-1, 1].
+    fn argument(&mut self, index: usize, half: f64, middle: f64) -> Result<usize> {
+        let input = self.model.nodes()[index].inputs[0];
+        let value = self.value_of(input, self.forms[input].mapped(1.0 / half, -middle / half)?)?;
+        self.bound(value, 1.0);
+        Ok(value)
+    }
+
+    /// The function `f`, no larger than `largest`, of a value within [-1, 1]: what times the value it is.
+    fn function(
+        &mut self,
+        index: usize,
+        argument: usize,
+        (name, f): (&str, &dyn Fn(f64) -> f64),
+        largest: f64,
+        max_error: f64,
+    ) -> Result<(usize, f64)> {
+        let node = &self.model.nodes()[index];
+        let bound = largest + max_error;
+        let unit = if self.style.within_one { bound.max(1.0) } else { 1.0 };
+        let function = Approximation::fit(name, |u| f(u) / unit, -1.0, 1.0, max_error / unit)?;
+        let value = self.push(&node.name, Operation::Function(argument, function), &node.shape);
+        self.bound(value, bound / unit);
+        Ok((value, unit))
+    }
+
+    fn bound(&mut self, value: usize, bound: f64) {
+        if let Some(step) = value.checked_sub(1) {
+            self.steps[step].bound = self.steps[step].bound.min(bound);
+        }
     }
 
     /// Middle and half width of the range of a function's argument.
     fn interval(&self, index: usize) -> Result<(f64, f64)> {
         let node = &self.model.nodes()[index];
         let refuse = |reason: &str| Error::BadModel { field: node.name.clone(), reason: reason.into() };
-        let (low, high) = self.ranges[node.inputs[0]];
+        let (low, high) = self.ranges.entries[node.inputs[0]];
         let margin = self.approximate.margin;
-        match &node.layer {
-            Layer::Activation(Activation::Softmax { .. }) => {
-                Err(refuse("a softmax can stand at the end alone, where it is left to the client"))
-            }
-            _ if low > high => Err(refuse("its range is not known: give calibration samples")),
-            _ if !(margin >= 1.0 && margin.is_finite()) => Err(refuse("the margin of its range is not 1 or more")),
-            // A single number: any width will do.
-            _ => Ok((f64::midpoint(low, high), (margin * (high - low) / 2.0).max(1e-3))),
+        if low > high {
+            return Err(refuse("its range is not known: give calibration samples"));
         }
+        if !(margin >= 1.0 && margin.is_finite()) {
+            return Err(refuse("the margin of its range is not 1 or more"));
+        }
+        // A single number: any width will do.
+        Ok((f64::midpoint(low, high), (margin * (high - low) / 2.0).max(1e-3)))
     }
 
     fn push(&mut self, name: &str, operation: Operation, shape: &[usize]) -> usize {
-        self.steps.push(Step { name: name.into(), operation, shape: shape.to_vec() });
+        self.steps.push(Step { name: name.into(), operation, shape: shape.to_vec(), bound: f64::INFINITY });
         self.steps.len()
     }
 

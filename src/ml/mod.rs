@@ -23,16 +23,21 @@ mod layout;
 mod lower;
 mod model;
 mod packing;
+mod place;
+mod predict;
 mod private;
+mod refresh;
+mod search;
 #[cfg(test)]
 mod tests;
 pub mod train;
 
 pub use bundle::ClientBundle;
 pub use compile::{CompiledModel, ModelCircuit, Progress};
-pub use deploy::{Client, Deployment, Server, Settings};
+pub use deploy::{Bootstraps, Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;
 pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
 pub use packing::{Packer, Packing};
 pub use private::{EncryptedModel, PrivateDeployment};
+pub use refresh::{PlannedRefresh, PredictedRefresh, Refresh};

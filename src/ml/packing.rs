@@ -111,7 +111,9 @@ impl Packer {
         Ok(match self.packing {
             Packing::Latency => samples.iter().map(|sample| spread(sample, &self.input, self.slots)).collect(),
             Packing::Batch => {
-                let feature = |f: usize| samples.iter().map(|sample| sample[f].into()).collect();
+                // Slots that no sample needs repeat the samples: what is large in a slot spoils all others.
+                let all = || samples.iter().cycle().take(self.slots);
+                let feature = |f: usize| all().map(|sample| sample[f].into()).collect();
                 (0..features).map(feature).collect()
             }
         })

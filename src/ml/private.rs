@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::math::Seed;
 use crate::rlwe::EvaluationKeys;
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 /// A [`Deployment`] in the latency packing whose weights will be encrypted: the owner's side. Its keys are those of products of two
 /// ciphertexts, where known weights take none.
@@ -56,7 +57,10 @@ fn planned(circuit: &ModelCircuit) -> Result<(PlanReport, usize)> {
         count += vectors.len();
         vectors.iter().map(|_| plan.drop_to(&plan.input(1), level)).collect()
     };
-    let prepared = circuit.prepare_private(&plan, plan.level(&x), &mut values)?;
+    let mut prepared = circuit.prepare_private(&plan, plan.level(&x), &mut values)?;
+    if let Some(refresh) = circuit.refresh() {
+        prepared = prepared.with_refresh(Arc::new(refresh));
+    }
     prepared.run(&plan, &[x])?;
     Ok((plan.report(), count))
 }
@@ -68,7 +72,7 @@ impl PrivateDeployment {
     /// [`Error::InvalidParameter`] for [`super::Packing::Batch`].
     pub fn new(deployment: Deployment) -> Result<Self> {
         let (plan, _) = planned(deployment.circuit())?;
-        Ok(Self(deployment.replanned(plan)))
+        Ok(Self(deployment.replanned(plan)?))
     }
 
     /// What a client needs to know: nothing of the weights.
@@ -139,7 +143,7 @@ impl EncryptedModel {
     pub fn read_from(mut source: impl Read, limits: &Limits) -> Result<Self> {
         let pattern = Deployment::read_from(&mut source, limits)?;
         let (plan, count) = planned(pattern.circuit())?;
-        let pattern = pattern.replanned(plan);
+        let pattern = pattern.replanned(plan)?;
         let mut weights = Vec::new();
         for _ in 0..count {
             weights.push(HostCiphertext::read_from(&mut source, pattern.parameters(), limits)?);
@@ -172,6 +176,7 @@ impl Server {
             vectors.into_iter().map(one).collect()
         };
         let compiled = model.pattern.circuit().prepare_private(&evaluator, parameters.max_level(), &mut values)?;
+        let compiled = model.pattern.with_refresh(compiled, &evaluator)?;
         Ok(Self::of_model(evaluator, compiled))
     }
 }

@@ -2,6 +2,7 @@
 
 mod eval_mod;
 mod failure;
+mod noise;
 mod presets;
 mod refresh;
 mod settings;

@@ -25,12 +25,12 @@ use crate::units::Level;
 pub struct Bootstrapper {
     parameters: Parameters,
     /// Where SlotToCoeff happens: at level 0 the scale is that of the wanted ratio.
-    lowered: Parameters,
+    pub(super) lowered: Parameters,
     /// Where the raised ciphertext lives: at the application's top level the scale is EvalMod's.
     raised: Parameters,
     settings: Bootstrapping,
     slots: usize,
-    slots_to_coefficients: Vec<LinearTransform>,
+    pub(super) slots_to_coefficients: Vec<LinearTransform>,
     coefficients_to_slots: Vec<LinearTransform>,
     eval_mod: EvalMod,
 }
@@ -199,12 +199,16 @@ impl std::fmt::Display for Bootstrapper {
     }
 }
 
-fn encoded<E: circuit::Evaluator>(eval: &E, maps: &[LinearTransform], top: Level) -> Result<Vec<E::Transform>> {
+pub(super) fn encoded<E: circuit::Evaluator>(
+    eval: &E,
+    maps: &[LinearTransform],
+    top: Level,
+) -> Result<Vec<E::Transform>> {
     let levels = (0..=top.0).rev().map(Level);
     maps.iter().zip(levels).map(|(map, level)| eval.encode_transform(map, level)).collect()
 }
 
-fn apply<E: circuit::Evaluator>(eval: &E, x: &E::Value, maps: &[E::Transform]) -> Result<E::Value> {
+pub(super) fn apply<E: circuit::Evaluator>(eval: &E, x: &E::Value, maps: &[E::Transform]) -> Result<E::Value> {
     let (first, rest) = maps.split_first().expect("at least one level");
     rest.iter().try_fold(eval.transform(x, first)?, |x, map| eval.transform(&x, map))
 }

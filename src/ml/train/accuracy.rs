@@ -11,9 +11,9 @@
 //! count = sum mask product_k q_k
 //! ```
 
-use super::refresh::{Refresh, Walk};
 use crate::circuit::{Approximation, Evaluator, Polynomial};
 use crate::error::{Error, Result};
+use crate::ml::refresh::{Refresh, Walk};
 use num_complex::Complex64;
 
 /// Differences from here on, as part of twice the bound on logits, are told from zero.

@@ -3,11 +3,11 @@
 use super::accuracy::Accuracy;
 use super::packing::{Layout, sum};
 use super::reference::ClearTraining;
-use super::refresh::{Refresh, Walk};
 use super::trainable::{MiniBatch, Step, Trainable};
 use crate::circuit::{Evaluator, Matrix, Polynomial, interpolate};
 use crate::error::{Error, Result};
 use crate::math::Seed;
+use crate::ml::refresh::{Refresh, Walk};
 use crate::units::Level;
 use num_complex::Complex64;
 

@@ -4,11 +4,11 @@ use super::accuracy::Accuracy;
 use super::logistic::{LogisticSettings, positive};
 use super::packing::{Layout, sum};
 use super::reference::ClearTraining;
-use super::refresh::{Refresh, Walk};
 use super::trainable::{MiniBatch, Step, Trainable};
 use crate::circuit::{Evaluator, Matrix, Polynomial};
 use crate::error::{Error, Result};
 use crate::math::{Csprng, Seed};
+use crate::ml::refresh::{Refresh, Walk};
 use num_complex::Complex64;
 
 /// What is trained, and how.

@@ -25,13 +25,12 @@ mod logistic;
 mod mlp;
 mod packing;
 mod reference;
-mod refresh;
 mod trainable;
 
+pub use super::refresh::{ClientRefresh, PlannedRefresh, Refresh};
 pub use accuracy::{Accuracy, Counted};
 pub use checkpoint::Checkpoint;
 pub use logistic::{LogisticRegression, LogisticSettings};
 pub use mlp::{Mlp, MlpSettings};
 pub use reference::{ClearTraining, Score};
-pub use refresh::{ClientRefresh, PlannedRefresh, Refresh};
 pub use trainable::{MiniBatch, Step, Trainable};

@@ -2,11 +2,11 @@
 
 use super::accuracy::{Accuracy, Counted};
 use super::reference::ClearTraining;
-use super::refresh::{PlannedRefresh, Refresh, Walk};
 use crate::circuit::{Evaluator, Matrix, Plan};
 use crate::ckks::{Bootstrapper, KeyRequest};
 use crate::error::Result;
 use crate::math::Seed;
+use crate::ml::refresh::{PlannedRefresh, Refresh, Walk};
 use num_complex::Complex64;
 
 /// An encrypted, planned or clear mini-batch: what [`Trainable::pack_samples`] and [`Trainable::pack_labels`] gave, one value a vector.

@@ -1,7 +1,10 @@
 //! Taking a value back up when its levels run out.
 
 use crate::circuit::{Clear, ClearValue, Evaluator, Plan, PlanValue};
-use crate::ckks::{self, Bootstrapper, Ciphertext, HostCiphertext, Parameters, PreparedBootstrapper};
+use crate::ckks::{
+    self, Bootstrapper, Ciphertext, HostCiphertext, Magnitude, NoiseEstimator, NoiseValue, Parameters,
+    PreparedBootstrapper,
+};
 use crate::error::{Error, Result};
 use crate::units::Level;
 use std::cell::Cell;
@@ -129,6 +132,12 @@ impl From<&Bootstrapper> for PlannedRefresh {
 }
 
 impl PlannedRefresh {
+    /// The refresh that the parameters have levels for, if any.
+    pub(super) fn of_parameters(parameters: &Parameters) -> Option<Self> {
+        let settings = parameters.bootstrapping()?;
+        Some(Self { input: Level(settings.slots_to_coefficients), output: parameters.max_level() })
+    }
+
     /// For a [`ClientRefresh`]: from level 0.
     pub fn by_client(parameters: &Parameters) -> Self {
         Self { input: Level(0), output: parameters.max_level() }
@@ -169,5 +178,37 @@ impl Refresh<Clear> for PlannedRefresh {
             Some(index) => Err(Error::BadValue { index, reason: "beyond magnitude 1, where a refresh goes wrong" }),
             None => clear.value(value.vectors(), self.output),
         }
+    }
+}
+
+/// A refresh as the prediction of noise reads it: the message keeps within magnitude 1, and the error of the refresh joins the one there is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PredictedRefresh {
+    levels: PlannedRefresh,
+    deviation: f64,
+}
+
+impl PredictedRefresh {
+    /// The reading of a circuit.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::slot_deviation`].
+    pub fn new(circuit: &Bootstrapper) -> Result<Self> {
+        Ok(Self { levels: circuit.into(), deviation: circuit.slot_deviation()? })
+    }
+}
+
+impl Refresh<NoiseEstimator> for PredictedRefresh {
+    fn levels_left(&self, _: &NoiseEstimator, value: &NoiseValue) -> u32 {
+        value.level().0.saturating_sub(self.levels.input.0)
+    }
+
+    fn refresh(&self, noise: &NoiseEstimator, value: &NoiseValue) -> Result<NoiseValue> {
+        self.levels.check(value.level().0.checked_sub(self.levels.input.0), value.level())?;
+        let Magnitude { rms, bound } = value.message();
+        let message = Magnitude { rms: rms.min(1.0), bound: bound.min(1.0) };
+        let exact = noise.with_noise(noise.batch(value), self.levels.output, message, 1.0)?;
+        let deviation = value.slot_deviation().hypot(self.deviation) / exact.slot_deviation();
+        noise.with_noise(noise.batch(value), self.levels.output, message, deviation)
     }
 }
