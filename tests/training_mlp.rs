@@ -36,7 +36,7 @@ type Samples = (Vec<Vec<f64>>, Vec<usize>);
 /// Samples of alternating classes, each class around two centres on opposite sides, so that no plane tells them apart.
 fn samples(count: usize, features: usize, classes: usize, seed: usize) -> Samples {
     let noise = |i: usize, f: usize| ((i * 37 + f * 101 + seed * 17) as f64 * 0.618).fract() - 0.5;
-    let side = |i: usize| if i / classes % 2 == 0 { 1.0 } else { -1.0 };
+    let side = |i: usize| if (i / classes).is_multiple_of(2) { 1.0 } else { -1.0 };
     let centre = |k: usize, f: usize| ((k * 5 + f * 3) as f64 * 0.37).sin();
     let one = |i: usize| (0..features).map(|f| side(i) * centre(i % classes, f) + 0.4 * noise(i, f)).collect();
     ((0..count).map(one).collect(), (0..count).map(|i| i % classes).collect())
@@ -217,7 +217,7 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     let planned = PlannedRefresh::from(&circuit);
     let clear = Clear::new(parameters.slots(), top);
     let start = training.pack_weights(&training.start_weights(&seed(2)).unwrap()).unwrap();
-    let mut expected = clear.value(&[start.clone()], top).unwrap();
+    let mut expected = clear.value(std::slice::from_ref(&start), top).unwrap();
     let mut state = load(start);
     let mut stored = vec![];
     let data = [samples(8, 3, 2, 1), samples(5, 3, 2, 2)];
