@@ -17,6 +17,7 @@
 
 mod affine;
 mod compile;
+mod cost;
 mod deploy;
 mod explain;
 mod import;
@@ -33,6 +34,7 @@ mod tests;
 pub mod train;
 
 pub use compile::{CompiledModel, ModelCircuit, Progress};
+pub use cost::UnitCosts;
 pub use deploy::{Bootstraps, Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;
