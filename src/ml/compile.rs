@@ -142,7 +142,7 @@ impl ModelCircuit {
     }
 
     /// Vectors of a value of this shape.
-    fn vectors(&self, shape: &[usize]) -> usize {
+    pub(super) fn vectors(&self, shape: &[usize]) -> usize {
         if self.packing == Packing::Latency { 1 } else { shape.iter().product() }
     }
 
