@@ -72,7 +72,7 @@ impl UnitCosts {
         let all = seconds(&wait, || eval.transform(&one, &transform).map(drop))?;
         let others = rotation * counts.single_rotations as f64 + plain * DIAGONALS as f64;
         let hoisted = ((all - others) / counts.hoisted_rotations.max(1) as f64).max(0.0);
-        let combine = seconds(&wait, || circuit::Evaluator::combine(&eval, &many, &weights).map(drop))?;
+        let combine = seconds(&wait, || circuit::Evaluator::combine(&eval, &[(&many, &weights)]).map(drop))?;
         Ok(Self { level, rotation, hoisted, product, plain, weight: combine / (rows * columns) as f64 })
     }
 
@@ -93,7 +93,7 @@ impl UnitCosts {
         let count = levels.len() as f64;
         let switch = switch / count / switch_work(parameters, self.level)?;
         let limbs = limbs / count / f64::from(parameters.limbs_at(self.level)?.0);
-        Ok(part.vectors as f64 * (keyed * switch + plain * limbs) + part.weights as f64 * self.weight * limbs)
+        Ok(part.vectors * (keyed * switch + plain * limbs) + part.weights as f64 * self.weight * limbs)
     }
 }
 
@@ -127,7 +127,8 @@ pub(super) struct Part {
     pub(super) report: PlanReport,
     from: Level,
     to: Level,
-    vectors: usize,
+    /// For each time that the plan counted an operation: it does so for every part of a batch.
+    vectors: f64,
     /// Entries of matrices across a batch.
     weights: usize,
 }
@@ -137,7 +138,9 @@ pub(super) fn parts(deployment: &Deployment, index: usize, counted: &PlanReport)
     let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
     let (step, depths, top) = (&circuit.list().steps[index], circuit.list().depths(), parameters.max_level());
     let operands = step.operation.operands();
-    let vectors = operands.iter().map(|&value| circuit.vectors(circuit.list().shape(value))).max().unwrap_or(1);
+    let widest =
+        operands.iter().copied().max_by_key(|&value| circuit.vectors(circuit.list().shape(value))).unwrap_or(0);
+    let vectors = circuit.vectors(circuit.list().shape(widest)) as f64;
     if let (Operation::Refresh(_), Some(bootstrapper)) = (&step.operation, deployment.bootstrapper()) {
         let (low, high) = bootstrapper.plan()?;
         let part = |report, from, to| Part { report, from, to, vectors, weights: 0 };
@@ -147,6 +150,7 @@ pub(super) fn parts(deployment: &Deployment, index: usize, counted: &PlanReport)
     let deepest = operands.iter().map(|&value| depths[value]).max().unwrap_or(0);
     let weights = if counted.combines > 0 { step.operation.weights() } else { 0 };
     let (from, to) = (Level(top.0 - deepest), Level(top.0 - depths[index + 1]));
+    let vectors = vectors / circuit.parts_of(widest) as f64;
     Ok(vec![Part { report: counted.clone(), from, to, vectors, weights }])
 }
 
