@@ -5,13 +5,17 @@
 //!
 //! `cargo run --release --example pca_wine -- --components 3 --json`
 
-use clap::{Parser, ValueEnum};
+#[path = "common/device.rs"]
+mod device;
+
+use clap::Parser;
+use device::DeviceChoice;
 use indicatif::{ProgressBar, ProgressStyle};
 use num_complex::Complex64;
 use ringlight::ckks::{BootstrapSecret, Bootstrapper, Bootstrapping, Evaluator, KeyGenerator, Parameters};
 use ringlight::math::Seed;
 use ringlight::ml::train::{Component, Pca, PcaSamples, PcaSettings, principal_components};
-use ringlight::{Device, Error};
+use ringlight::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -38,13 +42,6 @@ struct Arguments {
     /// Ends with one JSON object on the last line.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum DeviceChoice {
-    Auto,
-    Cpu,
-    Gpu,
 }
 
 fn main() -> ExitCode {
@@ -81,11 +78,7 @@ fn parameters() -> Result<Parameters, Error> {
 }
 
 fn run(arguments: &Arguments) -> Result<bool, Error> {
-    let device = match arguments.device {
-        DeviceChoice::Auto => Device::auto(),
-        DeviceChoice::Cpu => Device::cpu(),
-        DeviceChoice::Gpu => Device::gpu()?,
-    };
+    let device = arguments.device.open()?;
     let samples = wines();
     let (components, iterations) = (usize::from(arguments.components), usize::from(arguments.iterations));
     let settings = PcaSettings { features: FEATURES, samples: samples.len(), components, iterations, largest: LARGEST };

@@ -9,7 +9,7 @@ use ringlight::ckks::{
 };
 use ringlight::math::Seed;
 use ringlight::ml::train::{
-    Accuracy, ClientRefresh, LogisticRegression, LogisticSettings, MiniBatch, PlannedRefresh, Refresh,
+    Accuracy, ClientRefresh, LogisticRegression, LogisticSettings, MiniBatch, PlannedRefresh, Refresh, Trainable,
 };
 use ringlight::units::Level;
 use ringlight::{Device, Error};
@@ -38,6 +38,10 @@ fn samples(count: usize, features: usize, classes: usize, seed: usize) -> Sample
 
 /// Loads vectors of the owner as values of some reading.
 type Load<'a, V> = &'a dyn Fn(Vec<Complex64>) -> V;
+
+fn start(training: &LogisticRegression) -> Vec<Complex64> {
+    training.pack_weights(&training.start_weights(&Seed::from_bytes([0; 32])).unwrap()).unwrap()
+}
 
 fn mini_batch<V>(training: &LogisticRegression, (x, y): &Samples, load: Load<V>) -> MiniBatch<V> {
     let samples = training.pack_samples(x).unwrap().into_iter().map(load).collect();
@@ -72,7 +76,7 @@ fn hits_in_the_clear_reading_are_those_of_the_logits_in_every_layout() {
         let clear = Clear::new(slots, refresh.output);
         let load = |vector: Vec<Complex64>| clear.value(&[vector], refresh.output).unwrap();
         let data = mini_batch(&training, &samples(batch, features, classes, 1), &load);
-        let mut state = load(training.start());
+        let mut state = load(start(&training));
         for _ in 0..3 {
             state = training.step(&clear, &refresh, &state, &data).unwrap().state;
         }
@@ -130,7 +134,7 @@ fn run<E: ringlight::circuit::Evaluator, R: Refresh<E>>(
 ) -> (Vec<f64>, u32) {
     let batch = mini_batch(training, &samples(8, 3, 3, 1), load);
     let (accuracy, values, labels) = held_out(training, &samples(20, 3, 3, 2), load);
-    let mut state = load(training.start());
+    let mut state = load(start(training));
     let (mut shares, mut refreshes) = (vec![], 0);
     for step in 0..3 {
         if step != 1 {
@@ -140,7 +144,7 @@ fn run<E: ringlight::circuit::Evaluator, R: Refresh<E>>(
             state = refreshed;
         }
         let after = training.step(eval, refresh, &state, &batch).unwrap();
-        refreshes += u32::from(after.refreshed);
+        refreshes += after.refreshes;
         state = after.state;
     }
     (shares, refreshes)
@@ -224,7 +228,7 @@ fn the_owner_refreshes_where_the_server_cannot() {
     assert!(!format!("{owner:?}").is_empty());
 
     // Answers that are none.
-    let value = toy.load(training.start());
+    let value = toy.load(start(&training));
     let refresh = |answer: &dyn Fn(HostCiphertext) -> Result<HostCiphertext, Error>| {
         ClientRefresh::new(answer).refresh(&toy.evaluator, &value).map(|_| ())
     };

@@ -175,7 +175,7 @@ pub(crate) fn classify(options: &Options, task: &Task) -> Result<(), Box<dyn Err
             "log_n": parameters.log_n().get(),
             "log_qp": parameters.log_qp(),
             "security_bits": security,
-            "bootstraps": 0,
+            "bootstraps": deployment.circuit().bootstraps(),
             "ciphertext_digest": digest,
         });
         println!("{report}");

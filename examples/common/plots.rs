@@ -1,24 +1,37 @@
 //! Plots of a training, as SVG.
 
-use crate::training::Record;
+use crate::training::{Outcome, Record};
 use plotters::prelude::*;
 use std::path::Path;
 
 /// A line's name and its points.
 type Line<'a> = (&'a str, Vec<(f64, f64)>);
 
-/// `TASK-loss.svg`, `TASK-accuracy.svg` and `TASK-time.svg` in the folder.
-pub(crate) fn draw(folder: &Path, task: &str, encrypted: &Record, clear: &Record) -> Result<(), String> {
+/// `TASK-MODEL-loss.svg`, `-accuracy.svg` and `-time.svg` in the folder.
+pub(crate) fn draw(folder: &Path, task: &str, outcome: &Outcome) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let Outcome { model, encrypted, clear, .. } = outcome;
     let numbered = |values: &[f64]| values.iter().enumerate().map(|(i, &y)| ((i + 1) as f64, y)).collect();
-    let file = |what: &str| folder.join(format!("{task}-{what}.svg"));
-    let (title, epoch) = (|what: &str| format!("{task}: {what}"), "epoch");
+    let file = |what: &str| folder.join(format!("{task}-{}-{what}.svg", model.replace(':', "-")));
+    let (title, epoch) = (|what: &str| format!("{task}, {model}: {what}"), "epoch");
     let loss = [("encrypted", numbered(&encrypted.losses)), ("clear", numbered(&clear.losses))];
     chart(&file("loss"), &title("mean squared error of training"), epoch, &loss)?;
     let accuracy = [("encrypted", numbered(&encrypted.accuracies)), ("clear", numbered(&clear.accuracies))];
     chart(&file("accuracy"), &title("accuracy on held-out samples"), epoch, &accuracy)?;
     let time = [("encrypted", numbered(&encrypted.seconds)), ("clear", numbered(&clear.seconds))];
     chart(&file("time"), &title("seconds a mini-batch"), "mini-batch", &time)
+}
+
+/// `TASK-complexity.svg`: accuracy against the number of weights.
+pub(crate) fn complexity(folder: &Path, task: &str, outcomes: &[Outcome]) -> Result<(), String> {
+    let mut sorted: Vec<&Outcome> = outcomes.iter().collect();
+    sorted.sort_by_key(|outcome| outcome.weights);
+    let line = |of: fn(&Outcome) -> &Record| {
+        sorted.iter().map(|outcome| (outcome.weights as f64, Outcome::accuracy(of(outcome)))).collect()
+    };
+    let lines = [("encrypted", line(|outcome| &outcome.encrypted)), ("clear", line(|outcome| &outcome.clear))];
+    let title = format!("{task}: accuracy on held-out samples");
+    chart(&folder.join(format!("{task}-complexity.svg")), &title, "weights of the model", &lines)
 }
 
 fn chart(file: &Path, title: &str, x_axis: &str, lines: &[Line<'_>]) -> Result<(), String> {

@@ -392,6 +392,11 @@ impl NoiseEstimator {
         Ok(self.degree * Csprng::SIGMA * Csprng::SIGMA / 12.0 * sum)
     }
 
+    /// The deviation of the real part of a slot that a division's rounding makes at a scale.
+    pub(crate) fn rounding_deviation(&self, scale: f64) -> f64 {
+        (self.rounding() * self.degree / 2.0).sqrt() / scale
+    }
+
     /// `a` times the integer next to `x scale`, for a result that counts as `x a`, in units of `scale` times the level's: the
     /// integer's own rounding `d` is a relative error, `d^2 s^2 rms^2 / N`.
     fn times_scalar(&self, a: &NoiseValue, estimate: Estimate, x: f64, scale: f64) -> Result<Estimate> {

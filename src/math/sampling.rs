@@ -77,6 +77,13 @@ impl Csprng {
         draws.iter_mut().for_each(|draw| *draw = u64::from_le(*draw));
     }
 
+    /// The next uniform number of `0..1`, a multiple of `2^-53`.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        let mut draw = [0];
+        self.fill(&mut draw);
+        (draw[0] >> 11) as f64 * (-53f64).exp2()
+    }
+
     /// Fills `out` with uniform residues: `floor(x q / 2^64)` for a fresh 64-bit word `x` of the keystream each, so that every
     /// residue can be computed by itself, and a device can do it as well.
     ///

@@ -142,7 +142,7 @@ impl ModelCircuit {
     }
 
     /// Vectors of a value of this shape.
-    fn vectors(&self, shape: &[usize]) -> usize {
+    pub(super) fn vectors(&self, shape: &[usize]) -> usize {
         if self.packing == Packing::Latency { 1 } else { shape.iter().product() }
     }
 
@@ -262,7 +262,10 @@ impl ModelCircuit {
             let x = parts.collect::<Result<Vec<_>>>()?;
             observe(0, &x);
             let mut watch = |_: Progress<'_>| ControlFlow::Continue(());
-            prepared.run_observed(&clear, &x, &mut watch, &mut |step, value| observe(step + 1, value))?;
+            prepared.run_observed(&clear, &x, &mut watch, &mut |step, value| {
+                observe(step + 1, value);
+                Ok(())
+            })?;
         }
         Ok(most)
     }
@@ -546,16 +549,16 @@ impl<E: Evaluator> CompiledModel<E> {
         x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<E::Value>> {
-        self.run_observed(eval, x, watch, &mut |_, _| ())
+        self.run_observed(eval, x, watch, &mut |_, _| Ok(()))
     }
 
-    /// As [`Self::run_watched`], showing `observe` the value that each step makes.
+    /// As [`Self::run_watched`], showing `observe` the value that each step makes, for it to change.
     pub(super) fn run_observed(
         &self,
         eval: &E,
         x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-        observe: &mut dyn FnMut(usize, &[E::Value]),
+        observe: &mut dyn FnMut(usize, &mut [E::Value]) -> Result<()>,
     ) -> Result<Vec<E::Value>> {
         const OP: &str = "CompiledModel::run";
         if x.is_empty() || self.inputs.is_some_and(|parts| parts != x.len()) {
@@ -572,8 +575,8 @@ impl<E: Evaluator> CompiledModel<E> {
             if watch(Progress { done, steps, next: &step.name }).is_break() {
                 return Err(Error::Cancelled { done, steps });
             }
-            let value = step.run(eval, &values, self)?;
-            observe(done, &value);
+            let mut value = step.run(eval, &values, self)?;
+            observe(done, &mut value)?;
             // Values that nothing takes any more free their memory.
             for (kept, last) in values.iter_mut().zip(&self.last_use) {
                 if *last <= done {

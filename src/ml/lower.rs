@@ -120,10 +120,7 @@ pub(super) enum Operation {
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Affine { terms, .. } => {
-                let entries: usize = terms.iter().map(|(_, matrix)| matrix.entries()).sum();
-                write!(f, "linear map of {entries} weights")
-            }
+            Self::Affine { .. } => write!(f, "linear map of {} weights", self.weights()),
             Self::Square(_) => write!(f, "square"),
             Self::Polynomial(_, p) => write!(f, "polynomial of degree {}", p.degree()),
             Self::Function(_, function) => write!(f, "{function}"),
@@ -140,6 +137,14 @@ impl Operation {
             Self::Affine { terms, .. } => terms.iter().map(|(value, _)| *value).collect(),
             Self::Square(x) | Self::Polynomial(x, _) | Self::Function(x, _) | Self::Refresh(x) => vec![*x],
             Self::Product(x, y) => vec![*x, *y],
+        }
+    }
+
+    /// Entries of its matrices.
+    pub(super) fn weights(&self) -> usize {
+        match self {
+            Self::Affine { terms, .. } => terms.iter().map(|(_, matrix)| matrix.entries()).sum(),
+            _ => 0,
         }
     }
 
@@ -213,6 +218,9 @@ impl Steps {
         for (index, step) in self.steps.iter().enumerate() {
             let made = size(&step.shape)?;
             step.operation.check(made, &sizes).map_err(|reason| format!("step {index} with {reason}"))?;
+            if step.bound.is_nan() || step.bound < 0.0 {
+                return Err(format!("step {index} with a bound of {}", step.bound));
+            }
             sizes.push(made);
         }
         Ok(())
@@ -232,6 +240,11 @@ impl Steps {
             depths.push(if fresh { 0 } else { lowest + step.operation.depth() });
         }
         depths
+    }
+
+    /// Entries of all matrices.
+    pub(super) fn weights(&self) -> usize {
+        self.steps.iter().map(|step| step.operation.weights()).sum()
     }
 
     /// Whether values are refreshed.

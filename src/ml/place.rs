@@ -5,7 +5,7 @@
 //! Then every refresh that turns out not to be needed is taken back, the dearest first.
 //!
 //! A refresh takes values of magnitude up to 1. Values are kept as multiples of what they stand for: a value to be refreshed is divided by its
-//! magnitude, in the map that makes it, and the maps that take it multiply by that. A square, a product, a sum without weights hand factors
+//! magnitude, in the map that makes it, and the maps that take it multiply by that; so is every other value that may be. A square, a product, a sum without weights hand factors
 //! on; the input, the answer and functions, which have intervals of their own, admit none.
 
 use super::lower::{Operation, Step, Steps};
@@ -128,7 +128,7 @@ impl Placement<'_> {
                 let reason = if self.magnitudes.iter().any(|m| m.is_infinite()) {
                     "levels run out, and the range of values that could be refreshed is not known: give calibration samples"
                 } else {
-                    "levels run out, and nothing before it can be refreshed: it takes more levels than there are between refreshes"
+                    "too deep: it takes more levels than there are between refreshes, or what it takes cannot be refreshed"
                 };
                 return Err(bad(self.name((farthest + 1).min(count)), reason));
             };
@@ -168,9 +168,11 @@ impl Placement<'_> {
                 _ => return None,
             }
         }
+        // What is free to be kept at that size is, for the sake of noise.
         for value in 0..factors.len() {
             if factors[value].is_none() {
-                factors[value] = Some(1.0);
+                let magnitude = self.magnitudes[value];
+                factors[value] = Some(if magnitude.is_finite() { magnitude.max(CLOSE).recip() } else { 1.0 });
                 self.hand_on(&mut factors)?;
             }
         }
@@ -234,7 +236,7 @@ impl Placement<'_> {
                 Operation::Product(x, y) => Operation::Product(places[*x], places[*y]),
                 Operation::Refresh(x) => Operation::Refresh(places[*x]),
             };
-            let bound = step.bound * factor;
+            let bound = step.bound.min(self.magnitudes[index + 1]) * factor;
             steps.push(Step { operation, bound, ..step.clone() });
             if chosen.contains(&(index + 1)) {
                 let operation = Operation::Refresh(steps.len());

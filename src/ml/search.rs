@@ -126,18 +126,17 @@ fn candidates(model: &Model, approximate: &Approximate) -> Result<Vec<(Steps, Ve
     all.map(|steps| magnitudes(&steps, approximate).map(|magnitudes| (steps, magnitudes))).collect()
 }
 
-/// The cheapest placement of all, and the vectors that it refreshes.
+/// The placement with the fewest refreshed vectors, of these the one with the fewest weights; and these vectors.
 fn cheapest(candidates: &[(Steps, Vec<f64>)], packing: Packing, refresh: PlannedRefresh) -> Result<(usize, Steps)> {
     let mut best: Result<(usize, Steps)> = Err(Error::InvalidParameter { what: "model", reason: "no steps".into() });
     for (steps, magnitudes) in candidates {
         let vectors: Vec<usize> = (0..magnitudes.len()).map(|value| vectors_of(steps.shape(value), packing)).collect();
         let placed = Placement { steps, refresh, magnitudes, vectors: &vectors }.place().map(|placed| {
             let refreshed = placed.steps.iter().filter(|step| matches!(step.operation, Operation::Refresh(_)));
-            let count = refreshed.map(|step| vectors_of(&step.shape, packing)).sum();
-            (count, placed)
+            (refreshed.map(|step| vectors_of(&step.shape, packing)).sum(), placed)
         });
         best = match (best, placed) {
-            (Ok(best), Ok(placed)) if placed.0 < best.0 => Ok(placed),
+            (Ok(best), Ok(placed)) if (placed.0, placed.1.weights()) < (best.0, best.1.weights()) => Ok(placed),
             (Ok(best), _) => Ok(best),
             (Err(_), placed) => placed,
         };

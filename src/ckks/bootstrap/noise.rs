@@ -27,16 +27,16 @@ impl Bootstrapper {
     /// Derived for this circuit; held against decryptions by `tests/bootstrap.rs`.
     pub fn slot_deviation(&self) -> Result<f64> {
         let (parameters, settings) = (self.parameters(), self.settings());
-        let degree = parameters.log_n().degree() as f64;
-        let rounding = (degree * (1.0 + 2.0 * degree / 3.0) / 24.0).sqrt();
+        let noise = NoiseEstimator::new(parameters);
+        let rounding = |scale| noise.rounding_deviation(scale);
         let ratio = f64::from(settings.ratio_bits).exp2();
         let steps = f64::from(settings.doublings).exp2();
         let radians = 2.0 * PI * settings.half_width() / steps;
         let doublings = steps / (PI / (2.0 * steps)).sin();
         let eval_mod =
-            2.0 * rounding / f64::from(settings.scale_bits).exp2() * (radians * radians / 4.0) * doublings * ratio
+            2.0 * rounding(f64::from(settings.scale_bits).exp2()) * (radians * radians / 4.0) * doublings * ratio
                 / (2.0 * PI);
-        let end = 8f64.sqrt() * rounding / parameters.scale_at(parameters.max_level())?;
+        let end = 8f64.sqrt() * rounding(parameters.scale_at(parameters.max_level())?);
         let sine = if settings.arcsine > 1 { 0.0 } else { (2.0 * PI / ratio).powi(2) / 6.0 };
 
         let low = NoiseEstimator::new(&self.lowered);

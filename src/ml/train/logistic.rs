@@ -1,11 +1,13 @@
 //! Multinomial logistic regression as a circuit.
 
-use super::accuracy::{Accuracy, Counted};
-use super::packing::Layout;
-use crate::circuit::{Evaluator, Matrix, Plan, Polynomial, interpolate};
-use crate::ckks::{Bootstrapper, KeyRequest};
+use super::accuracy::Accuracy;
+use super::packing::{Layout, sum};
+use super::reference::ClearTraining;
+use super::trainable::{MiniBatch, Step, Trainable};
+use crate::circuit::{Evaluator, Matrix, Polynomial, interpolate};
 use crate::error::{Error, Result};
-use crate::ml::refresh::{PlannedRefresh, Refresh, Walk};
+use crate::math::Seed;
+use crate::ml::refresh::{Refresh, Walk};
 use crate::units::Level;
 use num_complex::Complex64;
 
@@ -28,6 +30,75 @@ pub struct LogisticSettings {
     pub logit_bound: f64,
     /// Degree of the polynomial.
     pub degree: usize,
+}
+
+impl LogisticSettings {
+    pub(super) fn check(&self) -> Result<()> {
+        if self.features == 0 || self.classes < 2 || self.batch == 0 {
+            let reason = "at least one feature, two classes and one sample a mini-batch are needed".into();
+            return Err(Error::InvalidParameter { what: "training", reason });
+        }
+        positive("learning_rate", self.learning_rate)?;
+        positive("weight_bound", self.weight_bound)?;
+        positive("logit_bound", self.logit_bound)?;
+        if !(0.0..1.0).contains(&self.momentum) {
+            let reason = format!("{} is not in 0..1", self.momentum);
+            return Err(Error::InvalidParameter { what: "momentum", reason });
+        }
+        if !(1..=255).contains(&self.degree) {
+            let reason = format!("{} is not in 1..=255", self.degree);
+            return Err(Error::InvalidParameter { what: "degree", reason });
+        }
+        Ok(())
+    }
+
+    /// A class's probability, as a polynomial of its logit divided by the bound.
+    pub(super) fn probability(&self) -> Result<Polynomial> {
+        let others = (self.classes - 1) as f64;
+        let steepness = self.logit_bound * self.classes as f64 / others;
+        let probability = |u: f64| 1.0 / (1.0 + others * (-u * steepness).exp());
+        interpolate("softmax", probability, -1.0, 1.0, self.degree)
+    }
+
+    /// Refuses layers of other shapes, and weights beyond their bound.
+    pub(super) fn check_layers(&self, layers: &[Matrix], shapes: &[(usize, usize)]) -> Result<()> {
+        let got: Vec<_> = layers.iter().map(|layer| (layer.rows(), layer.columns())).collect();
+        if got != shapes {
+            let (expected, got) = (format!("layers of {shapes:?}"), format!("{got:?}"));
+            return Err(Error::ShapeMismatch { op: "training", expected, got });
+        }
+        match layers.iter().flat_map(Matrix::entries).position(|w| w.abs() > self.weight_bound) {
+            Some(index) => Err(Error::BadValue { index, reason: "beyond the bound on weights" }),
+            None => Ok(()),
+        }
+    }
+
+    /// The state of a weight that has not moved.
+    pub(super) fn entry(&self, w: f64) -> Complex64 {
+        Complex64::new(w / (1.0 + self.momentum), w) / self.weight_bound
+    }
+
+    /// What a step without a gradient makes of a state `a + i w`, from `2 a` and `2 i w`.
+    pub(super) fn coast<E: Evaluator>(
+        &self,
+        eval: &E,
+        twice_ahead: &E::Value,
+        twice_weights_i: &E::Value,
+        level: Level,
+    ) -> Result<E::Value> {
+        // (1 + m) (1 + i) a  and  -m / (1 + m) w.
+        let more = 1.0 + self.momentum;
+        let both = eval.add(twice_ahead, &eval.mul_i(twice_ahead)?)?;
+        let minus_twice_weights = eval.mul_i(twice_weights_i)?;
+        eval.dot_scalars(&[(&both, more / 2.0), (&minus_twice_weights, self.momentum / more / 2.0)], level)
+    }
+}
+
+pub(super) fn positive(what: &'static str, x: f64) -> Result<()> {
+    if (1e-9..=1e9).contains(&x) {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter { what, reason: format!("{x} is not positive and of usual size") })
 }
 
 /// Multinomial logistic regression on encrypted samples, labels and weights: Nesterov's accelerated gradient descent in mini-batches.
@@ -60,27 +131,6 @@ pub struct LogisticRegression {
     probability: Polynomial,
 }
 
-/// An encrypted, planned or clear mini-batch: what [`LogisticRegression::pack_samples`] and [`LogisticRegression::pack_labels`]
-/// gave, one value a vector.
-#[derive(Clone, Debug)]
-pub struct MiniBatch<V> {
-    /// Values of one vector each.
-    pub samples: Vec<V>,
-    /// Laid out as logits.
-    pub labels: V,
-}
-
-/// Weights and momentum after a step.
-#[derive(Clone, Debug)]
-pub struct Step<V> {
-    /// The new state.
-    pub state: V,
-    /// The squared error of every probability before the step, for [`LogisticRegression::total`].
-    pub squares: V,
-    /// Whether the old one was refreshed first.
-    pub refreshed: bool,
-}
-
 impl LogisticRegression {
     /// For vectors of `slots` entries, a power of two.
     ///
@@ -89,25 +139,9 @@ impl LogisticRegression {
     /// classes exceed the slots.
     pub fn new(settings: LogisticSettings, slots: usize) -> Result<Self> {
         let s = settings;
+        s.check()?;
         let layout = Layout::new(s.features, s.classes, s.batch, slots)?;
-        for (what, x) in
-            [("learning_rate", s.learning_rate), ("weight_bound", s.weight_bound), ("logit_bound", s.logit_bound)]
-        {
-            if !(1e-9..=1e9).contains(&x) {
-                return Err(Error::InvalidParameter { what, reason: format!("{x} is not positive and of usual size") });
-            }
-        }
-        if !(0.0..1.0).contains(&s.momentum) {
-            let reason = format!("{} is not in 0..1", s.momentum);
-            return Err(Error::InvalidParameter { what: "momentum", reason });
-        }
-        if !(1..=255).contains(&s.degree) {
-            return Err(Error::InvalidParameter { what: "degree", reason: format!("{} is not in 1..=255", s.degree) });
-        }
-        let others = (s.classes - 1) as f64;
-        let steepness = s.logit_bound * s.classes as f64 / others;
-        let probability = |u: f64| 1.0 / (1.0 + others * (-u * steepness).exp());
-        let probability = interpolate("softmax", probability, -1.0, 1.0, s.degree)?;
+        let probability = s.probability()?;
         Ok(Self { settings, layout, probability })
     }
 
@@ -116,257 +150,127 @@ impl LogisticRegression {
         &self.settings
     }
 
-    /// Vectors repeat with this period: a refresh of fewer slots will do, see [`Bootstrapper::with_slots`].
-    pub fn period(&self) -> usize {
-        self.layout.period()
-    }
-
-    /// Vectors of a mini-batch.
-    pub fn vectors(&self) -> usize {
-        self.layout.groups()
-    }
-
-    /// Samples that a mini-batch can hold: the wanted number, or the next power of two.
-    pub fn capacity(&self) -> usize {
-        self.layout.capacity()
-    }
-
-    /// Levels of a step.
-    pub fn depth(&self) -> u32 {
-        3 + self.probability.depth()
-    }
-
-    /// The keys of steps, losses, logits and hits and of the refreshes between them.
-    ///
-    /// # Errors
-    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes.
-    pub fn keys(&self, circuit: &Bootstrapper) -> Result<KeyRequest> {
-        Ok(self.keys_between(PlannedRefresh::from(circuit))?.merge(&circuit.keys()?))
-    }
-
-    /// As [`Self::keys`], without those of the refreshes.
-    ///
-    /// # Errors
-    /// As [`Self::keys`].
-    pub fn keys_between(&self, refresh: PlannedRefresh) -> Result<KeyRequest> {
-        let plan = Plan::new(self.layout.slots);
-        let input = || plan.input(1);
-        let batch = MiniBatch { samples: vec![input(); self.vectors()], labels: input() };
-        let after = self.step(&plan, &refresh, &input(), &batch)?;
-        self.total(&plan, &after.squares)?;
-        // Counting starts wherever the training stands.
-        let accuracy = self.accuracy(1)?;
-        for spent in 0..=refresh.output.0.saturating_sub(refresh.input.0) {
-            let state = plan.drop_to(&input(), plan.level(&input()).below(spent))?;
-            self.count(&plan, &refresh, &accuracy, &state, std::slice::from_ref(&batch.samples), &input())?;
-        }
-        Ok(KeyRequest::from_plan(&plan.report(), refresh.output))
-    }
-
-    // --- packing ----------------------------------------------------------------------------
-
     /// `(1 + m) weight_bound / 2 logit_bound`: `2 a / weight_bound` times samples so enlarged gives logits over their bound.
     fn sample_factor(&self) -> f64 {
         let s = &self.settings;
         (1.0 + s.momentum) * s.weight_bound / (2.0 * s.logit_bound)
     }
+}
 
-    /// Samples as [`Self::vectors`] vectors, each to be encrypted as a value of its own.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for no samples or more than [`Self::capacity`], or another number of features; [`Error::BadValue`].
-    pub fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
+impl Trainable for LogisticRegression {
+    fn slots(&self) -> usize {
+        self.layout.slots
+    }
+
+    fn period(&self) -> usize {
+        self.layout.period()
+    }
+
+    fn vectors(&self) -> usize {
+        self.layout.groups()
+    }
+
+    fn capacity(&self) -> usize {
+        self.layout.capacity()
+    }
+
+    fn depth(&self) -> u32 {
+        3 + self.probability.depth()
+    }
+
+    fn logits_depth(&self) -> u32 {
+        1
+    }
+
+    fn pack_samples(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<Complex64>>> {
         self.layout.samples(samples, self.sample_factor())
     }
 
-    /// Labels as one vector.
-    ///
-    /// # Errors
-    /// As [`Self::pack_samples`]; [`Error::BadValue`] for a class that does not exist.
-    pub fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
+    fn pack_labels(&self, labels: &[usize]) -> Result<Vec<Complex64>> {
         self.layout.labels(labels)
     }
 
-    /// The state before the first step, to be encrypted: weights and momentum are zero.
-    pub fn start(&self) -> Vec<Complex64> {
-        vec![Complex64::ZERO; self.layout.slots]
+    /// Zero.
+    fn start_weights(&self, _: &Seed) -> Result<Vec<Matrix>> {
+        let (rows, columns) = (self.settings.classes, self.settings.features + 1);
+        Ok(vec![Matrix::new(rows, columns, vec![0.0; rows * columns])?])
     }
 
-    /// The weights of a decrypted state: a row a class, the bias last.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a vector that is too short.
-    pub fn unpack_weights(&self, state: &[Complex64]) -> Result<Matrix> {
+    fn pack_weights(&self, layers: &[Matrix]) -> Result<Vec<Complex64>> {
+        let s = &self.settings;
+        s.check_layers(layers, &[(s.classes, s.features + 1)])?;
+        let inputs = layers[0].columns();
+        Ok(self.layout.vector(|f, k, _| if f < inputs { s.entry(layers[0].row(k)[f]) } else { Complex64::ZERO }))
+    }
+
+    fn unpack_weights(&self, state: &[Complex64]) -> Result<Vec<Matrix>> {
         let (rows, columns) = (self.settings.classes, self.settings.features + 1);
         let entries = (0..rows * columns).map(|i| self.layout.weight(state, i / columns, i % columns));
         let entries = entries.map(|w| Ok(w?.im * self.settings.weight_bound)).collect::<Result<_>>()?;
-        Matrix::new(rows, columns, entries)
+        Ok(vec![Matrix::new(rows, columns, entries)?])
     }
 
-    /// Decrypted logits of `count` samples.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for a vector that is too short, or more samples than [`Self::capacity`].
-    pub fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
+    fn unpack_logits(&self, logits: &[Complex64], count: usize) -> Result<Vec<Vec<f64>>> {
         let factor = self.settings.logit_bound / (1.0 + self.settings.momentum);
         let logit = |sample, class| Ok(self.layout.logit(logits, sample, class)?.re * factor);
         (0..count).map(|sample| (0..self.settings.classes).map(|class| logit(sample, class)).collect()).collect()
     }
 
-    /// The mean squared error (the sum over classes, the mean over samples: Brier's score) of `samples` samples from the decrypted total over
-    /// `batches` mini-batches.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for an empty vector or no samples.
-    pub fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
-        let (Some(total), true) = (total.first(), samples > 0) else {
-            let (expected, got) = ("a vector, and at least one sample".into(), format!("{samples} samples"));
-            return Err(Error::ShapeMismatch { op: "unpack_loss", expected, got });
-        };
+    fn unpack_loss(&self, total: &[Complex64], samples: usize, batches: usize) -> Result<f64> {
         // A logit of zero stands where there is no sample or no class.
-        let copies = self.layout.copies() as f64;
-        let real = copies * (samples as f64) * self.settings.classes as f64;
-        let empty = (batches as f64) * self.period() as f64 - real;
-        Ok((total.re - empty * self.probability.at(0.0).powi(2)) / (copies * samples as f64))
+        let (copies, elsewhere) = (self.layout.copies(), self.probability.at(0.0).powi(2));
+        self.layout.loss(total, (samples, batches), (copies, self.settings.classes), elsewhere)
     }
 
-    // --- the circuit ------------------------------------------------------------------------
-
-    /// `weights` times every sample, summed over features, at the place of each class and sample.
-    fn forward<E: Evaluator>(&self, eval: &E, weights: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
-        if samples.len() != self.vectors() {
-            let (expected, got) = (format!("{} values of one vector", self.vectors()), format!("{}", samples.len()));
-            return Err(Error::ShapeMismatch { op: "LogisticRegression", expected, got });
-        }
-        let level = eval.level(weights);
-        let below = level.0.checked_sub(1).ok_or(Error::LevelExhausted { op: "logits", needed: 1, left: 0 })?;
-        let mut turned = Vec::with_capacity(samples.len());
-        turned.push(eval.drop_to(weights, level)?);
-        for j in 1..samples.len() {
-            turned.push(eval.rotate(&turned[j - 1], -self.layout.feature_step())?);
-        }
-        let samples = samples.iter().map(|x| eval.drop_to(x, level)).collect::<Result<Vec<_>>>()?;
-        let products: Vec<_> = turned.iter().zip(&samples).collect();
-        let sum = eval.dot(&products, &[], Level(below))?;
-        self.layout.group_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
+    fn in_the_clear(&self, layers: &[Matrix]) -> Result<ClearTraining> {
+        let s = self.settings;
+        s.check_layers(layers, &[(s.classes, s.features + 1)])?;
+        Ok(ClearTraining::of_layers(s, None, layers))
     }
 
-    /// The error of every logit times every sample, summed over samples, at the place of each feature and class where the mask is not zero.
-    fn backward<E: Evaluator>(&self, eval: &E, error: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
-        let level = eval.level(error);
-        let mut sum: Option<E::Value> = None;
-        for x in samples.iter().rev() {
-            let product = eval.mul(&eval.drop_to(x, level)?, error)?;
-            sum = Some(match sum {
-                Some(sum) => eval.add(&eval.rotate(&sum, self.layout.feature_step())?, &product)?,
-                None => product,
-            });
-        }
-        let sum = sum.expect("a mini-batch has a vector");
-        self.layout.sample_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
-    }
-
-    /// One step of descent, after a refresh where too few levels are left for it.
-    ///
-    /// # Level and scale
-    /// [`Self::depth`] levels below the state, or below the output of a refresh.
-    /// # Errors
-    /// [`Error::LevelExhausted`] when a step takes more levels than there are between refreshes; [`Error::LevelTooHigh`] for a mini-batch below
-    /// the state's level; keys as [`Self::keys`] lists them; errors of [`Refresh::refresh`].
-    pub fn step<E: Evaluator, R: Refresh<E>>(
+    fn step<E: Evaluator, R: Refresh<E>>(
         &self,
         eval: &E,
         refresh: &R,
         state: &E::Value,
         batch: &MiniBatch<E::Value>,
     ) -> Result<Step<E::Value>> {
-        let needed = self.depth();
-        let refreshed = refresh.levels_left(eval, state) < needed;
-        let state = if refreshed { refresh.refresh(eval, state)? } else { eval.drop_to(state, eval.level(state))? };
-        let left = refresh.levels_left(eval, &state);
-        if left < needed {
-            return Err(Error::LevelExhausted { op: "LogisticRegression::step", needed, left });
-        }
+        let walk = Walk::new("LogisticRegression::step", eval, refresh);
+        let state = walk.with(eval.drop_to(state, eval.level(state))?, self.depth())?;
         let conjugate = eval.conjugate(&state)?;
         let twice_ahead = eval.add(&state, &conjugate)?;
-        let logits = self.forward(eval, &twice_ahead, &batch.samples)?;
+        let logits = self.layout.forward(eval, &twice_ahead, &batch.samples)?;
         let probability = self.probability.evaluate(eval, &logits)?;
         let error = eval.sub(&eval.drop_to(&batch.labels, eval.level(&probability))?, &probability)?;
         let squares = eval.square(&error)?;
-        let gradient = self.backward(eval, &error, &batch.samples)?;
+        let gradient = self.layout.backward(eval, &error, &batch.samples)?;
 
         // The mask takes the sum over samples from where it is valid, and carries every factor; then all samples get it.
         let s = &self.settings;
         let rate = s.learning_rate / (s.batch as f64 * self.sample_factor() * s.weight_bound);
         let mask = eval.encode(&[self.layout.mask(Complex64::new(rate, rate))], eval.level(&gradient))?;
         let update = eval.dot_plain(&[(&gradient, &mask)])?;
-        let update =
-            self.layout.sample_folds().try_fold(update, |sum, step| eval.add(&sum, &eval.rotate(&sum, -step)?))?;
+        let update = sum(eval, update, self.layout.sample_folds().map(|step| -step))?;
 
-        // (1 + m) (1 + i) a  and  -m / (1 + m) w, from 2 a and 2 i w.
-        let more = 1.0 + s.momentum;
-        let both = eval.add(&twice_ahead, &eval.mul_i(&twice_ahead)?)?;
-        let minus_twice_weights = eval.mul_i(&eval.sub(&state, &conjugate)?)?;
-        let terms = [(&both, more / 2.0), (&minus_twice_weights, s.momentum / more / 2.0)];
-        let kept = eval.dot_scalars(&terms, eval.level(&update))?;
-        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshed })
+        let kept = s.coast(eval, &twice_ahead, &eval.sub(&state, &conjugate)?, eval.level(&update))?;
+        Ok(Step { state: eval.add(&kept, &update)?, squares, refreshes: walk.refreshes() })
     }
 
-    /// The sum of all slots, in every slot, for [`Self::unpack_loss`]: of the squares of one step, or of the sum of several.
-    ///
-    /// # Cost
-    /// The logarithm of [`Self::period`] in rotations.
-    /// # Errors
-    /// Keys as [`Self::keys`] lists them.
-    pub fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
-        let sum = eval.drop_to(squares, eval.level(squares))?;
-        self.layout.all_folds().try_fold(sum, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))
+    fn total<E: Evaluator>(&self, eval: &E, squares: &E::Value) -> Result<E::Value> {
+        sum(eval, eval.drop_to(squares, eval.level(squares))?, self.layout.all_folds())
     }
 
-    /// The logits of samples under the weights of a state, for [`Self::unpack_logits`].
-    ///
-    /// # Level and scale
-    /// One level.
-    /// # Errors
-    /// [`Error::LevelExhausted`]; others as [`Self::step`].
-    pub fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
+    fn logits<E: Evaluator>(&self, eval: &E, state: &E::Value, samples: &[E::Value]) -> Result<E::Value> {
         let twice_weights_i = eval.sub(state, &eval.conjugate(state)?)?;
-        self.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
+        self.layout.forward(eval, &eval.neg(&eval.mul_i(&twice_weights_i)?)?, samples)
     }
 
-    /// For the share of hits among `samples` held-out samples, sent as mini-batches of [`Self::capacity`] without labels.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] for no samples, or more than one vector has room for: count them in parts.
-    pub fn accuracy(&self, samples: usize) -> Result<Accuracy> {
+    fn accuracy(&self, samples: usize) -> Result<Accuracy> {
         let s = &self.settings;
         Accuracy::new(self.layout.places(samples)?, s.logit_bound / (1.0 + s.momentum), s.logit_bound)
     }
 
-    /// Samples that [`Self::accuracy`] takes at most.
-    pub fn held_out_capacity(&self) -> usize {
+    fn held_out_capacity(&self) -> usize {
         self.layout.capacity() * self.layout.copies()
-    }
-
-    /// Counts hits under the weights of a state. Also gives the state to go on with: it is refreshed first where too few levels are left for
-    /// logits, and need not be refreshed again for the next step.
-    ///
-    /// # Errors
-    /// As [`Self::logits`] and [`Accuracy::count`].
-    pub fn count<E: Evaluator, R: Refresh<E>>(
-        &self,
-        eval: &E,
-        refresh: &R,
-        accuracy: &Accuracy,
-        state: &E::Value,
-        samples: &[Vec<E::Value>],
-        labels: &E::Value,
-    ) -> Result<(E::Value, Counted<E::Value>)> {
-        // Logits can exceed 1, and must become differences before a refresh.
-        let walk = Walk::new("LogisticRegression::count", eval, refresh);
-        let state = walk.with(eval.drop_to(state, eval.level(state))?, 2)?;
-        let logits = samples.iter().map(|x| self.logits(eval, &state, x)).collect::<Result<Vec<_>>>()?;
-        let counted = accuracy.count(eval, refresh, &logits, labels)?;
-        Ok((state, Counted { refreshes: counted.refreshes + walk.refreshes(), ..counted }))
     }
 }

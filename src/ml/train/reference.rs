@@ -36,36 +36,77 @@ impl Score {
     }
 }
 
-/// Descent in the clear from weights of zero: exact, one sample after the other.
+/// Descent in the clear: exact, one sample after the other.
 #[derive(Clone, Debug)]
 pub struct ClearTraining {
     settings: LogisticSettings,
-    /// `[class][feature]`, the constant's last.
+    hidden: Option<(Layer, f64)>,
+    output: Layer,
+}
+
+/// Weights and the point looked ahead to: `[output][input]`.
+#[derive(Clone, Debug)]
+struct Layer {
     weights: Vec<Vec<f64>>,
     ahead: Vec<Vec<f64>>,
 }
 
-impl ClearTraining {
-    /// Weights and momentum are zero.
-    pub fn new(settings: LogisticSettings) -> Self {
-        let zero = vec![vec![0.0; settings.features + 1]; settings.classes];
-        Self { settings, weights: zero.clone(), ahead: zero }
+impl Layer {
+    fn new(weights: Vec<Vec<f64>>) -> Self {
+        Self { ahead: weights.clone(), weights }
     }
 
-    /// The weights: a row a class, the bias last.
+    /// Nesterov's step along a gradient, which is what the loss decreases by.
+    fn descend(&mut self, gradient: &[Vec<f64>], rate: f64, momentum: f64) {
+        let entries = self.weights.iter_mut().zip(&mut self.ahead).zip(gradient);
+        for ((w, ahead), g) in entries.flat_map(|((w, a), g)| w.iter_mut().zip(a).zip(g)) {
+            let next = *ahead + rate * g;
+            *ahead = next + momentum * (next - *w);
+            *w = next;
+        }
+    }
+
+    fn zero(&self) -> Vec<Vec<f64>> {
+        self.weights.iter().map(|row| vec![0.0; row.len()]).collect()
+    }
+}
+
+impl ClearTraining {
+    /// Logistic regression. Weights and momentum are zero.
+    pub fn new(settings: LogisticSettings) -> Self {
+        Self { settings, hidden: None, output: Layer::new(vec![vec![0.0; settings.features + 1]; settings.classes]) }
+    }
+
+    /// From weights that were checked: those of a hidden layer with this curvature first, where there is one.
+    pub(super) fn of_layers(settings: LogisticSettings, curvature: Option<f64>, layers: &[Matrix]) -> Self {
+        let layer = |m: &Matrix| Layer::new((0..m.rows()).map(|row| m.row(row).to_vec()).collect());
+        let hidden = curvature.map(|curvature| (layer(&layers[0]), curvature));
+        Self { settings, hidden, output: layer(&layers[layers.len() - 1]) }
+    }
+
+    /// The weights of the layers: for each a row an output, the bias last where there is one.
     ///
     /// # Errors
     /// [`Error::BadValue`] when training has diverged.
-    pub fn weights(&self) -> Result<Matrix> {
-        Matrix::new(self.settings.classes, self.settings.features + 1, self.weights.concat())
+    pub fn weights(&self) -> Result<Vec<Matrix>> {
+        let layers = self.hidden.iter().map(|(layer, _)| layer).chain([&self.output]);
+        layers.map(|l| Matrix::new(l.weights.len(), l.weights[0].len(), l.weights.concat())).collect()
     }
 
     /// Logits of samples, one row each.
     pub fn logits(&self, samples: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        samples.iter().map(|x| products(&self.weights, x)).collect()
+        let logits = |x: &Vec<f64>| match &self.hidden {
+            None => products(&self.output.weights, &with_constant(x)),
+            Some((hidden, curvature)) => {
+                let z = products(&hidden.weights, &with_constant(x));
+                products(&self.output.weights, &activations(&z, *curvature))
+            }
+        };
+        samples.iter().map(logits).collect()
     }
 
-    /// One step of Nesterov's descent, as [`super::LogisticRegression::step`]. Returns the sum of the squared errors of all probabilities before it.
+    /// One step of Nesterov's descent, as [`super::Trainable::step`]. Returns the sum of the squared errors of all
+    /// probabilities before it.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for other numbers of samples and labels, or of features.
@@ -75,29 +116,51 @@ impl ClearTraining {
             let expected = format!("as many labels as samples, of {} features", s.features);
             return Err(Error::ShapeMismatch { op: "ClearTraining::step", expected, got: "others".into() });
         }
-        let mut gradient = vec![vec![0.0; s.features + 1]; s.classes];
+        let mut gradient = self.output.zero();
+        let mut hidden_gradient = self.hidden.as_ref().map(|(layer, _)| layer.zero());
         let mut squares = 0.0;
         for (x, &label) in samples.iter().zip(labels) {
-            let probabilities = softmax(&products(&self.ahead, x));
-            for (k, (p, gradient)) in probabilities.iter().zip(&mut gradient).enumerate() {
-                let error = f64::from(u8::from(k == label)) - p;
-                squares += error * error;
-                gradient.iter_mut().zip(x.iter().chain([&1.0])).for_each(|(g, x)| *g += error * x);
+            let x = with_constant(x);
+            let z = self.hidden.as_ref().map(|(layer, curvature)| (products(&layer.ahead, &x), *curvature));
+            let inputs = z.as_ref().map_or_else(|| x.clone(), |(z, curvature)| activations(z, *curvature));
+            let probabilities = softmax(&products(&self.output.ahead, &inputs));
+            let errors = probabilities.iter().enumerate().map(|(k, p)| f64::from(u8::from(k == label)) - p);
+            let errors: Vec<f64> = errors.collect();
+            squares += errors.iter().map(|e| e * e).sum::<f64>();
+            add_products(&mut gradient, &errors, &inputs);
+            if let Some(((z, curvature), gradient)) = z.iter().zip(&mut hidden_gradient).next() {
+                let back = |h: usize| errors.iter().zip(&self.output.ahead).map(|(e, w)| e * w[h]).sum::<f64>();
+                let slopes = z.iter().map(|z| 1.0 + 2.0 * curvature * z);
+                let errors: Vec<f64> = slopes.enumerate().map(|(h, slope)| slope * back(h)).collect();
+                add_products(gradient, &errors, &x);
             }
         }
         let rate = s.learning_rate / s.batch as f64;
-        let entries = self.weights.iter_mut().zip(&mut self.ahead).zip(&gradient);
-        for ((w, ahead), g) in entries.flat_map(|((w, a), g)| w.iter_mut().zip(a).zip(g)) {
-            let next = *ahead + rate * g;
-            *ahead = next + s.momentum * (next - *w);
-            *w = next;
+        self.output.descend(&gradient, rate, s.momentum);
+        if let (Some((layer, _)), Some(gradient)) = (&mut self.hidden, &hidden_gradient) {
+            layer.descend(gradient, rate, s.momentum);
         }
         Ok(squares)
     }
 }
 
+fn with_constant(x: &[f64]) -> Vec<f64> {
+    x.iter().copied().chain([1.0]).collect()
+}
+
+fn activations(z: &[f64], curvature: f64) -> Vec<f64> {
+    z.iter().map(|z| z + curvature * z * z).collect()
+}
+
 fn products(weights: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
-    weights.iter().map(|w| w.iter().zip(x.iter().chain([&1.0])).map(|(w, x)| w * x).sum()).collect()
+    weights.iter().map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum()).collect()
+}
+
+/// Adds `error x` to the row of each error.
+fn add_products(gradient: &mut [Vec<f64>], errors: &[f64], x: &[f64]) {
+    for (row, error) in gradient.iter_mut().zip(errors) {
+        row.iter_mut().zip(x).for_each(|(g, x)| *g += error * x);
+    }
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
