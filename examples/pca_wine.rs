@@ -12,10 +12,10 @@ use clap::Parser;
 use device::DeviceChoice;
 use indicatif::{ProgressBar, ProgressStyle};
 use num_complex::Complex64;
+use ringlight::Error;
 use ringlight::ckks::{BootstrapSecret, Bootstrapper, Bootstrapping, Evaluator, KeyGenerator, Parameters};
 use ringlight::math::Seed;
 use ringlight::ml::train::{Component, Pca, PcaSamples, PcaSettings, principal_components};
-use ringlight::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 

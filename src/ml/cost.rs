@@ -72,7 +72,7 @@ impl UnitCosts {
         let all = seconds(&wait, || eval.transform(&one, &transform).map(drop))?;
         let others = rotation * counts.single_rotations as f64 + plain * DIAGONALS as f64;
         let hoisted = ((all - others) / counts.hoisted_rotations.max(1) as f64).max(0.0);
-        let combine = seconds(&wait, || circuit::Evaluator::combine(&eval, &many, &weights).map(drop))?;
+        let combine = seconds(&wait, || circuit::Evaluator::combine(&eval, &[(&many, &weights)]).map(drop))?;
         Ok(Self { level, rotation, hoisted, product, plain, weight: combine / (rows * columns) as f64 })
     }
 
