@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use ringlight::ckks::{Magnitude, Precision};
 use ringlight::math::Seed;
-use ringlight::ml::{Deployment, Model, Packing, Server, Settings};
+use ringlight::ml::{Deployment, Model, Packing, Server, Settings, UnitCosts};
 use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -92,7 +92,8 @@ pub(crate) fn classify(options: &Options, task: &Task) -> Result<(), Box<dyn Err
     plan.lines().for_each(|line| println!("plan        {line}"));
     stage("parameters", start.elapsed());
     if let Some(file) = &options.explain {
-        let explanation = deployment.explain(magnitude(images)?)?;
+        let costs = UnitCosts::measure(parameters, &device)?;
+        let explanation = deployment.explain_timed(magnitude(images)?, &costs)?;
         print!("{explanation}");
         std::fs::write(file, explanation.svg())?;
     }
@@ -175,7 +176,7 @@ pub(crate) fn classify(options: &Options, task: &Task) -> Result<(), Box<dyn Err
             "log_n": parameters.log_n().get(),
             "log_qp": parameters.log_qp(),
             "security_bits": security,
-            "bootstraps": 0,
+            "bootstraps": deployment.circuit().bootstraps(),
             "ciphertext_digest": digest,
         });
         println!("{report}");

@@ -283,11 +283,6 @@ impl Approximation {
         }
     }
 
-    /// The polynomials of a composition, first to last, for whoever has something to do between them; none for other methods.
-    pub fn composition(&self) -> &[Polynomial] {
-        if let Method::Composition(factors) = &self.method { factors } else { &[] }
-    }
-
     /// Steps of an iteration.
     pub fn steps(&self) -> Option<u32> {
         if let Method::Iteration(iteration) = &self.method { Some(iteration.steps) } else { None }

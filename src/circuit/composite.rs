@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 /// Odd polynomials `p_1, p_2, ...` whose composition is near the sign for `margin <= |u| <= 1`.
 ///
 /// The first is the best approximation of the sign there and takes values in `[1 - t, 1 + t]`; divided by `1 + t` they lie
-/// in `[margin', 1]` with `margin' = (1 - t) / (1 + t)`, where the next one is the best, and so on. The last is not divided.
+/// in `[margin', 1]` with `margin' = (1 - t) / (1 + t)`, where the next one is the best, and so on. The last is not divided. Noise that takes a value
+/// beyond 1 is multiplied by the next one; with `room` all but the last end that far below 1.
 ///
 /// # Source
 /// Lee, Lee, No and Kim, ePrint 2020/834: compositions of minimax polynomials. Deviation: the sequence of degrees is the one
@@ -31,7 +32,7 @@ const MIN_MARGIN: f64 = 1.0 / (1u64 << 36) as f64;
 
 impl Sign {
     /// The composition of least depth for an error of at most `wanted`.
-    pub(super) fn new(margin: f64, wanted: f64) -> Result<Self> {
+    pub(super) fn new(margin: f64, wanted: f64, room: f64) -> Result<Self> {
         if !(MIN_MARGIN..1.0).contains(&margin) {
             let reason = format!("{margin:e} is outside [2^-36, 1), as a part of the bound");
             return Err(Error::InvalidParameter { what: "margin", reason });
@@ -61,9 +62,10 @@ impl Sign {
                     }
                     break;
                 }
-                let next = (1.0 - minimax.error) / (1.0 + minimax.error);
+                let factor = (1.0 - room) / (1.0 + minimax.error);
+                let next = (1.0 - minimax.error) * factor;
                 if reached[after].as_ref().is_none_or(|(largest, _)| next > *largest) {
-                    let divided = minimax.coefficients.iter().map(|c| c / (1.0 + minimax.error)).collect();
+                    let divided = minimax.coefficients.iter().map(|c| c * factor).collect();
                     reached[after] = Some((next, before.iter().cloned().chain([divided]).collect()));
                 }
             }
@@ -103,7 +105,7 @@ mod tests {
         for (margin_bits, error_bits) in [(1, 20), (4, 4), (8, 10), (12, 20), (20, 20), (30, 40)] {
             let margin = f64::from(-margin_bits).exp2();
             let wanted = f64::from(-error_bits).exp2();
-            let sign = Sign::new(margin, wanted)?;
+            let sign = Sign::new(margin, wanted, 0.0)?;
             assert!(sign.error <= wanted);
             let polynomials = sign.polynomials(1.0, 1.0, 0.0)?;
             let value = |x: f64| polynomials.iter().fold(x, |x, p| p.at(x));
@@ -126,9 +128,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_reached_is_an_error() {
-        assert!(matches!(Sign::new(0.1, 1e-15), Err(Error::Unreachable { best, .. }) if best > 1e-15));
+        assert!(matches!(Sign::new(0.1, 1e-15, 0.0), Err(Error::Unreachable { best, .. }) if best > 1e-15));
         for margin in [0.0, 1.0, -0.5, f64::NAN, 1e-12] {
-            assert!(matches!(Sign::new(margin, 0.1), Err(Error::InvalidParameter { what: "margin", .. })));
+            assert!(matches!(Sign::new(margin, 0.1, 0.0), Err(Error::InvalidParameter { what: "margin", .. })));
         }
     }
 }

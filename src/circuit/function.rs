@@ -99,7 +99,7 @@ impl Approximation {
     fn jump(name: &str, bound: f64, margin: f64, max_error: f64, (scale, shift): (f64, f64)) -> Result<Self> {
         check_interval(-bound, bound)?;
         check_error(max_error)?;
-        let sign = Sign::new(margin / bound, max_error / (1.02 * scale))?;
+        let sign = Sign::new(margin / bound, max_error / (1.02 * scale), 0.0)?;
         let method = Method::Composition(sign.polynomials(bound, scale, shift)?);
         let exact = |x: f64| if x < 0.0 { shift - scale } else { shift + scale };
         let points = samples(margin, bound, Self::SAMPLES / 2);
@@ -130,6 +130,13 @@ impl Approximation {
     }
 }
 
+/// [`Approximation::step`] on [-1, 1] as its polynomials, for whoever has something to do between them, and its error. All but the last end
+/// `room` below 1, so that noise does not leave the interval of the next.
+pub(crate) fn step_stages(margin: f64, max_error: f64, room: f64) -> Result<(Vec<Polynomial>, f64)> {
+    let sign = Sign::new(margin, 2.0 * max_error, room)?;
+    Ok((sign.polynomials(1.0, 0.5, 0.5)?, 0.5 * sign.error))
+}
+
 /// The composition `scale sign(x) + shift` with which `x` multiplies to `scale |x| + shift x`, and the error of that: outside the margin
 /// at most the bound times the sign's; within, where the sign rises, measured.
 fn gate(bound: f64, max_error: f64, scale: f64, shift: f64) -> Result<(Vec<Polynomial>, f64)> {
@@ -140,7 +147,7 @@ fn gate(bound: f64, max_error: f64, scale: f64, shift: f64) -> Result<(Vec<Polyn
     // The error within the margin is a part of the margin: the largest multiple that does is the shallowest circuit.
     for multiple in [8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
         let margin = (multiple * relative).min(0.5);
-        let sign = Sign::new(margin, relative / 1.02)?;
+        let sign = Sign::new(margin, relative / 1.02, 0.0)?;
         let factors = sign.polynomials(bound, scale, shift)?;
         let method = Method::Gate(factors.clone());
         let exact = |x: f64| scale * x.abs() + shift * x;

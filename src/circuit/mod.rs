@@ -32,6 +32,7 @@ pub use approximation::Approximation;
 pub(crate) use approximation::interpolate;
 pub use clear::{Clear, ClearTransform, ClearValue, ClearWeights};
 pub use dft::{coefficients_from_slots, slots_from_coefficients};
+pub(crate) use function::step_stages;
 pub use function::{Comparison, Extremum};
 pub use linear::{DiagonalMatrix, PreparedMatrix, inner_sum};
 pub use plan::{Plan, PlanReport, PlanTransform, PlanValue, PlanWeights};

@@ -112,6 +112,11 @@ impl ModelCircuit {
         (0..vectors).step_by(self.part).map(|start| start..vectors.min(start.saturating_add(self.part))).collect()
     }
 
+    /// Parts of a value of one run.
+    pub(super) fn parts_of(&self, value: usize) -> usize {
+        if self.packing == Packing::Latency { 1 } else { self.parts(value).len() }
+    }
+
     /// Vectors of each part of an input; one sample in the latency packing.
     pub(super) fn input_batches(&self) -> Vec<usize> {
         match self.packing {
@@ -142,7 +147,7 @@ impl ModelCircuit {
     }
 
     /// Vectors of a value of this shape.
-    fn vectors(&self, shape: &[usize]) -> usize {
+    pub(super) fn vectors(&self, shape: &[usize]) -> usize {
         if self.packing == Packing::Latency { 1 } else { shape.iter().product() }
     }
 

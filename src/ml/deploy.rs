@@ -7,6 +7,7 @@
 
 use super::bundle::ClientBundle;
 use super::compile::{CompiledModel, ModelCircuit, Progress};
+use super::cost::UnitCosts;
 use super::explain::Explanation;
 use super::lower::Approximate;
 use super::predict::predicted;
@@ -187,7 +188,16 @@ impl Deployment {
     /// # Errors
     /// As [`ModelCircuit::prepare`].
     pub fn explain(&self, samples: Magnitude) -> Result<Explanation> {
-        Explanation::new(self, samples)
+        Explanation::new(self, samples, None)
+    }
+
+    /// As [`Self::explain`], with the time that every step takes: from [`UnitCosts::measure`] on the device in question, or from costs known
+    /// otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::explain`]; [`Error::LevelTooHigh`] for costs at a level that the parameters do not have.
+    pub fn explain_timed(&self, samples: Magnitude, costs: &UnitCosts) -> Result<Explanation> {
+        Explanation::new(self, samples, Some(costs))
     }
 
     /// The answers to expect of an encrypted run: those of the same circuit in the clear, with noise of the predicted size. No

@@ -1,7 +1,7 @@
 //! What a deployment does, as text and as a picture.
 
+use super::cost::{UnitCosts, parts, since};
 use super::deploy::Deployment;
-use super::lower::Operation;
 use super::predict::predicted;
 use super::{ModelCircuit, Packing};
 use crate::circuit::{Evaluator as _, Plan, PlanReport};
@@ -65,6 +65,8 @@ pub struct StepExplanation {
     pub deviation: f64,
     /// Bytes of the value on the device.
     pub bytes: u64,
+    /// Predicted seconds, for one input, where unit costs were given.
+    pub seconds: Option<f64>,
 }
 
 /// What the circuit needed up to and with each step, and the vectors of its value.
@@ -98,34 +100,21 @@ fn switches(report: &PlanReport) -> usize {
     report.single_rotations + report.hoisted_rotations + report.relinearizations + report.conjugations
 }
 
-/// What the work of a refresh adds to a step's.
-fn add_work(sum: &mut PlanReport, more: &PlanReport) {
-    sum.single_rotations += more.single_rotations;
-    sum.hoisted_rotations += more.hoisted_rotations;
-    sum.relinearizations += more.relinearizations;
-    sum.conjugations += more.conjugations;
-    sum.plain_multiplications += more.plain_multiplications;
-    sum.multiplications += more.multiplications;
-}
-
 impl Explanation {
-    pub(super) fn new(deployment: &Deployment, samples: Magnitude) -> Result<Self> {
+    pub(super) fn new(deployment: &Deployment, samples: Magnitude, costs: Option<&UnitCosts>) -> Result<Self> {
         let (circuit, parameters) = (deployment.circuit(), deployment.parameters());
         let (list, top) = (circuit.list(), parameters.max_level());
         let depths = list.depths();
-        // The plan does not count what refreshes do.
-        let (mut before, mut refreshes) = (PlanReport::default(), PlanReport::default());
+        let mut before = PlanReport::default();
         let mut steps = Vec::with_capacity(circuit.steps());
         let plans = planned(circuit)?.into_iter().zip(predicted(deployment, samples)?);
-        for (index, (step, ((mut after, vectors), deviation))) in list.steps.iter().zip(plans).enumerate() {
+        for (index, (step, ((after, vectors), deviation))) in list.steps.iter().zip(plans).enumerate() {
             let level = Level(top.0 - depths[index + 1]);
-            if let (Operation::Refresh(_), Some(bootstrapper)) = (&step.operation, deployment.bootstrapper()) {
-                let (low, high) = bootstrapper.plan()?;
-                [low, high].iter().for_each(|report| add_work(&mut refreshes, report));
-            }
-            add_work(&mut after, &refreshes);
-            let combined = after.combines > before.combines;
-            let diagonals = after.plain_multiplications - before.plain_multiplications;
+            let counted = since(&before, &after);
+            let parts = parts(deployment, index, &counted)?;
+            let sum = |count: fn(&PlanReport) -> usize| parts.iter().map(|part| count(&part.report)).sum::<usize>();
+            let seconds =
+                |costs: &UnitCosts| parts.iter().map(|part| costs.seconds(parameters, part)).sum::<Result<f64>>();
             steps.push(StepExplanation {
                 name: step.name.clone(),
                 operation: step.operation.to_string(),
@@ -137,11 +126,15 @@ impl Explanation {
                 },
                 level,
                 scale_bits: parameters.scale_at(level)?.log2(),
-                key_switches: switches(&after) - switches(&before),
-                weights: if combined { step.operation.weights() } else { diagonals },
-                products: after.multiplications - before.multiplications,
+                key_switches: sum(switches),
+                weights: match counted.combines {
+                    0 => sum(|report| report.plain_multiplications),
+                    _ => step.operation.weights(),
+                },
+                products: sum(|report| report.multiplications),
                 deviation,
                 bytes: bytes_at(parameters, level, vectors)?,
+                seconds: costs.map(seconds).transpose()?,
             });
             before = after;
         }
@@ -162,6 +155,11 @@ impl Explanation {
             refresh: deployment.bootstrapper().map(ToString::to_string),
             end: list.end.as_ref().map(super::Activation::name),
         })
+    }
+
+    /// Predicted seconds of a run of one input, where unit costs were given.
+    pub fn seconds(&self) -> Option<f64> {
+        self.steps.iter().map(|step| step.seconds).sum()
     }
 
     /// What everybody sees, what the server knows, what nobody but the client sees.
@@ -197,7 +195,9 @@ impl Explanation {
                 let _ = writeln!(out, r#"<text x="32" y="{}">{}</text>"#, y + line, escape(text));
             }
         };
-        let input = format!("{:?}, {} packing, {}", self.input_shape, self.packing.name(), size(self.input_bytes));
+        let time = self.seconds().map_or_else(String::new, |seconds| format!(", {} in all", duration(seconds)));
+        let input =
+            format!("{:?}, {} packing, {}{time}", self.input_shape, self.packing.name(), size(self.input_bytes));
         draw(0, "input", [&input, &self.parameters]);
         for (index, step) in self.steps.iter().enumerate() {
             let (first, second) = step.lines();
@@ -226,9 +226,10 @@ impl StepExplanation {
     /// Two lines of facts.
     fn lines(&self) -> (String, String) {
         let Self { shape, layout, level, scale_bits, key_switches, weights, products, deviation, bytes, .. } = self;
+        let time = self.seconds.map_or_else(String::new, |seconds| format!(", {}", duration(seconds)));
         let first = format!("{shape:?}, {layout}, level {}, scale 2^{scale_bits:.1}, {}", level.0, size(*bytes));
         let second = format!(
-            "{key_switches} key switches, {weights} products with weights, {products} of values, noise 2^{:.1}",
+            "{key_switches} key switches, {weights} products with weights, {products} of values, noise 2^{:.1}{time}",
             deviation.log2()
         );
         (first, second)
@@ -250,6 +251,9 @@ impl fmt::Display for Explanation {
             writeln!(f, "     {first}")?;
             writeln!(f, "     {second}")?;
         }
+        if let Some(seconds) = self.seconds() {
+            writeln!(f, "     {} in all", duration(seconds))?;
+        }
         if let Some(end) = self.end {
             writeln!(f, "     {end} is left to the client")?;
         }
@@ -262,6 +266,10 @@ impl fmt::Display for Explanation {
 
 fn size(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.1} ms", 1e3 * seconds) } else { format!("{seconds:.1} s") }
 }
 
 /// Text for a picture: names come from files.
@@ -310,5 +318,30 @@ mod tests {
             assert_eq!(svg.matches("<rect").count(), 4);
             assert_eq!(svg.matches("<path").count(), 4);
         }
+    }
+
+    #[test]
+    fn times_add_up() {
+        let weights = Matrix::new(2, 4, vec![0.25; 8]).unwrap();
+        let dense = Layer::Dense { weights, bias: vec![0.5; 2] };
+        let model = crate::ml::Model::from_layers(vec![4], vec![dense, Layer::Activation(Activation::Square)]).unwrap();
+        let deployment = Deployment::new(&model, Packing::Batch).unwrap();
+        let level = deployment.parameters().max_level();
+        let costs = UnitCosts { level, rotation: 8.0, hoisted: 4.0, product: 10.0, plain: 1.0, weight: 0.5 };
+        let magnitude = Magnitude::new(0.5, 1.0).unwrap();
+        let explanation = deployment.explain_timed(magnitude, &costs).unwrap();
+        // Eight weights at the level of the costs; two squares a level below.
+        assert_eq!(explanation.steps[0].seconds, Some(4.0));
+        let square = explanation.steps[1].seconds.unwrap();
+        assert!((5.0..20.0).contains(&square), "{square}");
+        assert_eq!(explanation.seconds(), Some(4.0 + square));
+        assert!(explanation.to_string().contains("4.0 s") && explanation.svg().contains("4.0 s"));
+        assert_eq!(deployment.explain(magnitude).unwrap().seconds(), None);
+        let measured = UnitCosts::measure(deployment.parameters(), &crate::Device::cpu()).unwrap();
+        assert!(
+            measured.product > 0.0 && deployment.explain_timed(magnitude, &measured).unwrap().seconds() > Some(0.0)
+        );
+        let high = UnitCosts { level: Level(level.0 + 1), ..costs };
+        assert!(deployment.explain_timed(magnitude, &high).is_err());
     }
 }

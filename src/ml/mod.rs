@@ -16,6 +16,7 @@
 mod affine;
 mod bundle;
 mod compile;
+mod cost;
 mod deploy;
 mod explain;
 mod import;
@@ -34,6 +35,7 @@ pub mod train;
 
 pub use bundle::ClientBundle;
 pub use compile::{CompiledModel, ModelCircuit, Progress};
+pub use cost::UnitCosts;
 pub use deploy::{Bootstraps, Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;

@@ -47,15 +47,22 @@ pub(super) fn predicted(deployment: &Deployment, samples: Magnitude) -> Result<V
 /// A value of another message and deviation where `like` is.
 fn with_deviation(noise: &NoiseEstimator, like: &NoiseValue, message: Magnitude, deviation: f64) -> Result<NoiseValue> {
     let unit = noise.with_noise(noise.batch(like), like.level(), message, 1.0)?.slot_deviation();
-    noise.with_noise(noise.batch(like), like.level(), message, deviation / unit)
+    // Hopeless is hopeless: no error of the prediction's own.
+    noise.with_noise(noise.batch(like), like.level(), message, (deviation / unit).min(f64::MAX))
 }
 
-/// The deviation after a polynomial in Chebyshev's basis, of which [`NoiseEstimator`] does not know that its parts stay within magnitude 1.
+/// The deviation after a polynomial in Chebyshev's basis or an iteration, of which [`NoiseEstimator`] does not know that its parts stay
+/// small.
 ///
 /// The error before it is enlarged by the steepest slope. Every `T_2k = 2 T_k^2 - 1` enlarges errors up to fourfold and rounds, which makes
-/// `k^2` roundings of the `k`-th; the whole weighs them by coefficients that add up to about its largest value.
+/// `k^2` roundings of the `k`-th; the whole weighs them by coefficients that add up to about its largest value. An iteration rounds that
+/// value in every step.
 fn after_function(noise: &NoiseEstimator, function: &Approximation, before: f64, value: &NoiseValue) -> Result<f64> {
-    let [degree] = function.degrees()[..] else { return Ok(value.slot_deviation()) };
+    let roundings = match (&function.degrees()[..], function.steps()) {
+        ([degree], _) => degree * degree,
+        (_, Some(steps)) => steps as usize,
+        _ => return Ok(value.slot_deviation()),
+    };
     let (low, high) = function.interval();
     let step = (high - low) / f64::from(POINTS);
     let points = (0..=POINTS).map(|k| Complex64::from(low + step * f64::from(k))).collect();
@@ -65,7 +72,7 @@ fn after_function(noise: &NoiseEstimator, function: &Approximation, before: f64,
     let values: Vec<f64> = values.vectors()[0].iter().map(|z| z.re).collect();
     let slope = values.windows(2).map(|pair| (pair[1] - pair[0]).abs() / step).fold(0.0, f64::max);
     let largest = values.iter().fold(0.0, |most: f64, y| most.max(y.abs()));
-    let rounding = (degree * degree).max(1) as f64 * largest * noise.rounding_deviation(value.scale());
+    let rounding = roundings.max(1) as f64 * largest * noise.rounding_deviation(value.scale());
     Ok((slope * before).hypot(rounding))
 }
 

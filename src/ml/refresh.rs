@@ -209,6 +209,6 @@ impl Refresh<NoiseEstimator> for PredictedRefresh {
         let message = Magnitude { rms: rms.min(1.0), bound: bound.min(1.0) };
         let exact = noise.with_noise(noise.batch(value), self.levels.output, message, 1.0)?;
         let deviation = value.slot_deviation().hypot(self.deviation) / exact.slot_deviation();
-        noise.with_noise(noise.batch(value), self.levels.output, message, deviation)
+        noise.with_noise(noise.batch(value), self.levels.output, message, deviation.min(f64::MAX))
     }
 }

@@ -11,15 +11,18 @@
 //! count = sum mask product_k q_k
 //! ```
 
-use crate::circuit::{Approximation, Evaluator, Polynomial};
+use crate::circuit::{Evaluator, Polynomial, step_stages};
 use crate::error::{Error, Result};
 use crate::ml::refresh::{Refresh, Walk};
 use num_complex::Complex64;
 
 /// Differences from here on, as part of twice the bound on logits, are told from zero.
-const MARGIN: f64 = 1.0 / 512.0;
+const MARGIN: f64 = 1.0 / 1024.0;
 /// Error of the step polynomial: what a refresh leaves.
 const ERROR: f64 = 1.0 / 16384.0;
+/// Every stage ends this far below 1, and the first one begins there: noise must not leave the interval of the next, beyond which a polynomial of degree 31 soon
+/// is thousands.
+const ROOM: f64 = 1.0 / 32.0;
 
 /// Where the logits of held-out samples lie: that of class `k` at the sample's place plus `k step`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +75,13 @@ impl Places {
 #[derive(Clone, Debug)]
 pub struct Accuracy {
     places: Places,
-    /// A value of logits times this is at most 1/2, less the margin.
+    /// A value of logits times this is at most 1/2, with some room.
     factor: f64,
     /// A difference of logits over this is a difference as the step takes it.
     unit: f64,
     stages: Vec<Polynomial>,
-    /// What the last stage was divided by, so that no factor exceeds 1, where a refresh ends.
-    shrunk: f64,
+    /// What a certain win is worth after the last stage: no more than 1 with its error, where a refresh ends.
+    win: f64,
 }
 
 /// An encrypted, planned or clear count.
@@ -94,17 +97,16 @@ impl Accuracy {
     /// For logits that are `logit` over `unit`, and at most `bound`.
     ///
     /// # Errors
-    /// As [`Approximation::step`].
+    /// As [`crate::circuit::Approximation::step`].
     pub(super) fn new(places: Places, unit: f64, bound: f64) -> Result<Self> {
-        let step = Approximation::step(1.0, MARGIN, ERROR)?;
-        let shrunk = 1.0 + step.error();
-        let mut stages = step.composition().to_vec();
+        let (mut stages, error) = step_stages(MARGIN, ERROR, ROOM)?;
+        let win = 1.0 / (1.0 + error);
         if let Some(last) = stages.last_mut() {
-            *last = Polynomial::chebyshev(last.coefficients().iter().map(|c| c / shrunk).collect(), -1.0, 1.0)?;
+            *last = Polynomial::chebyshev(last.coefficients().iter().map(|c| c * win).collect(), -1.0, 1.0)?;
         }
-        // With this room the 1/2 of an absent class stays above every logit by the margin.
-        let room = 1.0 - 2.0 * MARGIN;
-        Ok(Self { places, factor: room * unit / (2.0 * bound), unit: 2.0 * bound / room, stages, shrunk })
+        // The 1/2 of an absent class stays above every logit by more than the margin.
+        let room = 1.0 - ROOM;
+        Ok(Self { places, factor: room * unit / (2.0 * bound), unit: 2.0 * bound / room, stages, win })
     }
 
     /// Samples that are counted.
@@ -195,7 +197,7 @@ impl Accuracy {
             eval.mul(&product, &eval.rotate(&product, step)?)
         })?;
         let hit = walk.with(hit, 1)?;
-        let whole = self.shrunk.powi(i32::try_from(places.padded()).unwrap_or(i32::MAX));
+        let whole = self.win.powi(-i32::try_from(places.padded()).unwrap_or(i32::MAX));
         let mask = eval.encode(&[places.vector(|_, k| if k == 0 { whole } else { 0.0 })], eval.level(&hit))?;
         let hits = eval.dot_plain(&[(&hit, &mask)])?;
         let hits = folds(places.period, 1).try_fold(hits, |sum, step| eval.add(&sum, &eval.rotate(&sum, step)?))?;
@@ -226,14 +228,35 @@ mod tests {
     use crate::ml::train::PlannedRefresh;
     use crate::units::Level;
 
+    #[test]
+    fn the_stages_keep_their_room_and_end_within_the_error() -> Result<()> {
+        let places = Places { slots: 8, period: 8, classes: 2, step: 1, samples: vec![vec![0]] };
+        let accuracy = Accuracy::new(places, 1.0, 1.0)?;
+        let (last, before) = accuracy.stages.split_last().expect("a step has stages");
+        for k in 0..=100_000 {
+            let part = f64::from(k) / 1e5;
+            for u in [MARGIN + (1.0 - MARGIN) * part, MARGIN.powf(part), MARGIN * part] {
+                let end = before.iter().fold(u, |u, p| {
+                    let next = p.at(u);
+                    assert!((0.0..=1.0 - 0.99 * ROOM).contains(&next), "{u}: {next}");
+                    next
+                });
+                let (won, lost) = (last.at(end), last.at(-end));
+                assert!(won <= 1.0 + 1e-12 && (won + lost - accuracy.win).abs() < 1e-12, "{u}: {won} {lost}");
+                assert!(u < MARGIN || lost.abs() <= ERROR, "{u}: {lost}");
+            }
+        }
+        Ok(())
+    }
+
     /// Five samples in two values of logits, three classes that have room for four, everything twice in the slots.
     #[test]
     fn hits_are_counted_as_by_comparison_and_ties_in_part() -> Result<()> {
         let places = Places { slots: 64, period: 32, classes: 3, step: 2, samples: vec![vec![0, 1, 8], vec![17, 24]] };
         let accuracy = Accuracy::new(places.clone(), 2.0, 10.0)?;
-        assert_eq!((accuracy.samples(), accuracy.values(), accuracy.depth()), (5, 2, 4 + 13 + 2));
+        assert_eq!((accuracy.samples(), accuracy.values(), accuracy.depth()), (5, 2, 4 + 14 + 2));
         let near = 1.01 * accuracy.resolution();
-        assert!((0.03..0.05).contains(&near), "{near}");
+        assert!((0.019..0.022).contains(&near), "{near}");
         let refresh = PlannedRefresh { input: Level(2), output: Level(8) };
         let clear = Clear::new(64, refresh.output);
         let count = |logits: [[f64; 3]; 5], labels: [usize; 5], level: u32| -> Result<(f64, u32)> {

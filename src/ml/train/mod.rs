@@ -11,10 +11,13 @@
 //! A step is written over [`crate::circuit::Evaluator`]: in the clear it gives the expected values, in a plan the keys. [`ClearTraining`] is
 //! the yardstick beside it: the same descent with the softmax itself.
 //!
+//! [`Pca`] finds principal components of encrypted samples in the same way; [`principal_components`] is its yardstick.
+//!
 //! [`ClientRefresh`] is the other mode, by its own name: the owner stays connected, decrypts and encrypts anew where levels run out.
 //!
 //! # Memory layout
-//! One slot for every feature, class or hidden unit, and sample; see `packing.rs`.
+//! One slot for every feature, class or hidden unit, and sample; see `packing.rs`. For components one for every pair of features and sample;
+//! see `pca.rs`.
 //!
 //! # Non-goals
 //! Choosing features or hyperparameters on encrypted data, and hiding the sizes of things.
@@ -24,6 +27,7 @@ mod checkpoint;
 mod logistic;
 mod mlp;
 mod packing;
+mod pca;
 mod reference;
 mod trainable;
 
@@ -32,5 +36,6 @@ pub use accuracy::{Accuracy, Counted};
 pub use checkpoint::Checkpoint;
 pub use logistic::{LogisticRegression, LogisticSettings};
 pub use mlp::{Mlp, MlpSettings};
+pub use pca::{Component, Extracted, Pca, PcaSamples, PcaSettings, principal_components};
 pub use reference::{ClearTraining, Score};
 pub use trainable::{MiniBatch, Step, Trainable};
