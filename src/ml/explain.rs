@@ -171,6 +171,14 @@ impl Explanation {
         ]
     }
 
+    /// What belongs to no step: parameters, refreshes, what is left to the client, who sees what.
+    fn notes(&self) -> Vec<String> {
+        let refresh = self.refresh.as_ref().map(|refresh| format!("{} bootstraps of {refresh}", self.bootstraps));
+        let end = self.end.map(|end| format!("{end} is left to the client"));
+        let visibility = self.visibility().map(|(who, what)| format!("{who}: {what}"));
+        [self.parameters.clone()].into_iter().chain(refresh).chain(end).chain(visibility).collect()
+    }
+
     /// The steps as boxes from top to bottom, with lines from the values that they take.
     pub fn svg(&self) -> String {
         const WIDTH: usize = 560;
@@ -178,7 +186,9 @@ impl Explanation {
         const GAP: usize = 28;
         let top = |value: usize| 20 + value * (HEIGHT + GAP);
         let mut out = String::new();
-        let height = top(self.steps.len() + 1);
+        let notes: Vec<String> = self.notes().iter().flat_map(|note| wrapped(note)).collect();
+        let first_note = top(self.steps.len() + 1);
+        let height = first_note + 17 * notes.len() + 8;
         let _ = writeln!(
             out,
             r#"<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{height}" viewBox="0 0 {0} {height}" font-family="sans-serif" font-size="12">"#,
@@ -190,15 +200,18 @@ impl Explanation {
                 out,
                 r##"<rect x="20" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#f4f6f8" stroke="#456"/>"##
             );
-            let _ = writeln!(out, r#"<text x="32" y="{}" font-weight="bold">{}</text>"#, y + 18, escape(title));
-            for (text, line) in lines.iter().zip([36, 53]) {
-                let _ = writeln!(out, r#"<text x="32" y="{}">{}</text>"#, y + line, escape(text));
-            }
+            let mut put = |text: &str, line: usize, weight: &str| {
+                let text = wrapped(text).into_iter().next().unwrap_or_default();
+                let _ = writeln!(out, r#"<text x="32" y="{}"{weight}>{}</text>"#, y + line, escape(&text));
+            };
+            put(title, 18, r#" font-weight="bold""#);
+            lines.iter().zip([36, 53]).for_each(|(text, line)| put(text, line, ""));
         };
         let time = self.seconds().map_or_else(String::new, |seconds| format!(", {} in all", duration(seconds)));
         let input =
             format!("{:?}, {} packing, {}{time}", self.input_shape, self.packing.name(), size(self.input_bytes));
-        draw(0, "input", [&input, &self.parameters]);
+        let keys = format!("{} keys of {}", self.keys, size(self.key_bytes));
+        draw(0, "input", [&input, &keys]);
         for (index, step) in self.steps.iter().enumerate() {
             let (first, second) = step.lines();
             draw(index + 1, &format!("{}: {}", step.name, step.operation), [&first, &second]);
@@ -216,6 +229,9 @@ impl Explanation {
                 };
                 let _ = writeln!(out, r##"<path d="{path}" fill="none" stroke="#456" stroke-width="1.5"/>"##);
             }
+        }
+        for (line, note) in notes.iter().enumerate() {
+            let _ = writeln!(out, r#"<text x="20" y="{}">{}</text>"#, first_note + 17 * (line + 1), escape(note));
         }
         out.push_str("</svg>\n");
         out
@@ -270,6 +286,20 @@ fn size(bytes: u64) -> String {
 
 fn duration(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.1} ms", 1e3 * seconds) } else { format!("{seconds:.1} s") }
+}
+
+/// Lines that fit the picture, broken between words.
+fn wrapped(text: &str) -> Vec<String> {
+    const WIDTH: usize = 88;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => line.extend([" ", word]),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
 }
 
 /// Text for a picture: names come from files.
