@@ -115,7 +115,7 @@ fn parts_of_a_batch_give_the_bits_of_the_whole() -> Result<()> {
     for device in devices() {
         let eval = Evaluator::new(parameters, &device, &evaluation_keys)?;
         let x = eval.load(&sent)?;
-        let whole = circuit.prepare(&eval, top)?.run(&eval, &[x.clone()])?.remove(0);
+        let whole = circuit.prepare(&eval, top)?.run(&eval, std::slice::from_ref(&x))?.remove(0);
         let vectors = x.batch();
         let parts = (0..vectors).step_by(23).map(|first| x.slice(first, 23.min(vectors - first)));
         let parts = parts.collect::<Result<Vec<_>>>()?;

@@ -339,6 +339,9 @@ pub(super) type MakeValues<'a, E> = dyn FnMut(Vec<Vec<Complex64>>, Level) -> Res
 /// The fewest slots of a refresh.
 const MIN_REFRESH: usize = 8;
 
+/// Is shown the parts of the value that a step makes, and may change them.
+type Observe<'a, E> = dyn FnMut(usize, &mut [<E as Evaluator>::Value]) -> Result<()> + 'a;
+
 /// A [`ModelCircuit`] with every weight encoded at the level where it is used.
 pub struct CompiledModel<E: Evaluator> {
     packing: Packing,
@@ -563,7 +566,7 @@ impl<E: Evaluator> CompiledModel<E> {
         eval: &E,
         x: &[E::Value],
         watch: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-        observe: &mut dyn FnMut(usize, &mut [E::Value]) -> Result<()>,
+        observe: &mut Observe<'_, E>,
     ) -> Result<Vec<E::Value>> {
         const OP: &str = "CompiledModel::run";
         if x.is_empty() || self.inputs.is_some_and(|parts| parts != x.len()) {

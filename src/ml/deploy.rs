@@ -204,7 +204,7 @@ impl Deployment {
     /// cryptography, hence fast; the noise depends on the seed alone.
     ///
     /// # Errors
-    /// As [`Packer::pack`] and [`ModelCircuit::prepare`].
+    /// As [`super::Packer::pack`] and [`ModelCircuit::prepare`].
     pub fn simulate(&self, samples: &[Vec<f64>], seed: &Seed) -> Result<Vec<Vec<f64>>> {
         let bound = samples.iter().flatten().fold(0.0, |most: f64, x| most.max(x.abs()));
         let count = samples.iter().map(Vec::len).sum::<usize>().max(1) as f64;
@@ -291,7 +291,7 @@ impl Client {
     /// a run is larger than 128 MiB.
     ///
     /// # Errors
-    /// As [`Packer::pack`].
+    /// As [`super::Packer::pack`].
     pub fn encrypt(&self, samples: &[Vec<f64>]) -> Result<Vec<HostCiphertext>> {
         let ClientBundle { parameters, packer, part, .. } = &self.bundle;
         let encrypt = |part| self.encryptor.encrypt_complex(part, parameters.max_level());
@@ -301,7 +301,7 @@ impl Client {
     /// The model's answers for the `samples` samples that were encrypted. For the key owner's eyes.
     ///
     /// # Errors
-    /// [`Error::ParameterMismatch`]; as [`Packer::unpack`].
+    /// [`Error::ParameterMismatch`]; as [`super::Packer::unpack`].
     pub fn decrypt(&self, answer: &[HostCiphertext], samples: usize) -> Result<Vec<Vec<f64>>> {
         let vectors = answer.iter().map(|part| self.decryptor.decrypt(part)).collect::<Result<Vec<_>>>()?;
         self.bundle.packer.unpack(&vectors.concat(), samples)

@@ -199,8 +199,8 @@ impl Steps {
         for step in &mut steps.steps {
             let takes_level = step.operation.depth() > 0;
             let Operation::Affine { terms, bias } = &mut step.operation else { continue };
-            if takes_level {
-                terms.iter_mut().try_for_each(|(_, matrix)| Ok::<_, Error>(*matrix = matrix.filled(0.5)?))?;
+            for (_, matrix) in terms.iter_mut().filter(|_| takes_level) {
+                *matrix = matrix.filled(0.5)?;
             }
             let some = if bias.iter().any(|b| *b != 0.0) { 1.0 } else { 0.0 };
             bias.fill(some);

@@ -54,7 +54,7 @@ pub struct Pca {
     slots: usize,
     /// `D`.
     side: usize,
-    /// Of `|y|^2`, [`Self::length`] over its root.
+    /// Of `|y|^2`: the length of iterates over its root.
     inverse_root: Polynomial,
     /// Length of the iterates.
     length: f64,
