@@ -7,7 +7,8 @@
 //! encodes the weights for any [`crate::circuit::Evaluator`], [`CompiledModel::run`] applies them, [`ModelCircuit::plan`] tells
 //! the levels and rotation keys before any key exists.
 //! [`Deployment`] finds parameters, and splits the work between a [`Client`] and a [`Server`]; both parts travel as bytes. With
-//! [`PrivateDeployment`] the server does not see the weights either.
+//! [`PrivateDeployment`] the server does not see the weights either. A model that is too deep for its ring has values
+//! refreshed on the way, see [`Bootstraps`].
 //!
 //! # Memory layout
 //! A [`Packing`] says how samples lie in the slots: one sample over the slots for a quick answer, or one slot a sample
