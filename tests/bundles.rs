@@ -11,7 +11,8 @@ use ringlight::circuit::Matrix;
 use ringlight::ckks::{HostCiphertext, Limits};
 use ringlight::math::Seed;
 use ringlight::ml::{
-    Activation, Approximate, ClientBundle, Conv2d, Deployment, Layer, Model, Packing, Server, Settings,
+    Activation, Approximate, ClientBundle, Conv2d, Deployment, EncryptedModel, Layer, Model, Packing,
+    PrivateDeployment, Server, Settings,
 };
 use ringlight::{Device, Error, Result};
 
@@ -77,6 +78,13 @@ fn what_is_read_is_what_was_written() -> Result<()> {
             let client = bundle.client_from_seed(&seed)?;
             let request = client.encrypt(&samples)?;
             let answer = Server::new(&there, &device, client.evaluation_keys())?.run(&request)?;
+            // Another day: the same secret from the owner's disk.
+            let mut secret = vec![];
+            client.write_secret_to(&mut secret)?;
+            let again = bundle.client_with_secret(&secret[..], &LIMITS)?;
+            assert_eq!(again.decrypt(&answer, 2)?, client.decrypt(&answer, 2)?);
+            let fresh = again.encrypt(&samples)?;
+            assert!(fresh[0].digest() != request[0].digest(), "randomness is never used twice");
             // As if nothing had travelled.
             let own = here.client_from_seed(&seed)?;
             let expected = Server::new(&here, &device, own.evaluation_keys())?.run(&own.encrypt(&samples)?)?;
@@ -152,7 +160,7 @@ fn hostile_bytes_are_errors() {
         }
     }
     println!("{accepted} accepted, refused at {refused:?}");
-    for field in ["magic", "layout", "payload", "model", "packing", "size", "fingerprint"] {
+    for field in ["magic", "layout", "payload", "model", "packing", "layouts", "size", "fingerprint"] {
         assert!(refused.get(field).is_some_and(|&count| count > 0), "{field} was never refused");
     }
     assert!(accepted > 100);
@@ -164,6 +172,12 @@ fn limits_and_kinds_are_obeyed() {
     assert!(matches!(Deployment::read_from(&for_server[..], &small), Err(Error::BadBytes { .. })));
     assert!(matches!(Deployment::read_from(&for_client[..], &LIMITS), Err(Error::BadBytes { field: "kind", .. })));
     assert!(matches!(ClientBundle::read_from(&for_server[..], &LIMITS), Err(Error::BadBytes { field: "kind", .. })));
+    let private = PrivateDeployment::new(deployment(Activation::Square, Packing::Latency)).unwrap();
+    let encrypted = private.encrypt(&private.client_from_seed(&Seed::from_bytes([3; 32])).unwrap()).unwrap();
+    let mut sealed = vec![];
+    encrypted.write_to(&mut sealed).unwrap();
+    assert!(matches!(Deployment::read_from(&sealed[..], &LIMITS), Err(Error::BadBytes { field: "kind", .. })));
+    assert!(matches!(EncryptedModel::read_from(&for_server[..], &LIMITS), Err(Error::BadBytes { field: "kind", .. })));
     for cut in 0..for_client.len() {
         assert!(ClientBundle::read_from(&for_client[..cut], &LIMITS).is_err());
     }

@@ -147,8 +147,12 @@ impl DiagonalMatrix {
 
     /// What a product takes, in products with a plaintext.
     pub(crate) fn cost(&self) -> usize {
-        let diagonals: usize = self.order.schedule.groups.iter().map(|group| group.babies.len()).sum();
-        Order::PLAIN * self.order.cost().0 + diagonals
+        Order::PLAIN * self.order.cost().0 + self.count()
+    }
+
+    /// Number of diagonals.
+    pub(crate) fn count(&self) -> usize {
+        self.order.schedule.groups.iter().map(|group| group.babies.len()).sum()
     }
 
     /// Encodes the diagonals for inputs at `level`.

@@ -88,6 +88,9 @@ impl Primes {
     }
 }
 
+/// What a chain with more levels than any ring has is refused for.
+pub(crate) const TOO_LONG: &str = "levels (at most 200) or headroom_bits (2 to 60)";
+
 impl Chain {
     /// Primes for what the builder asks, each segment from its top level down.
     pub(super) fn find(wanted: &Builder, log_n: LogN) -> Result<Self> {
@@ -95,7 +98,7 @@ impl Chain {
         let limbs = limbs_a_level(bits)?;
         if wanted.levels > 200 || !(2..=60).contains(&wanted.headroom_bits) {
             let reason = format!("{} levels, {} bits of headroom", wanted.levels, wanted.headroom_bits);
-            return Err(Error::InvalidParameter { what: "levels (at most 200) or headroom_bits (2 to 60)", reason });
+            return Err(Error::InvalidParameter { what: TOO_LONG, reason });
         }
         let mut primes = Primes { log_n, used: Vec::new() };
         // No prime lies above 2^30: a scale next to it must be a little lower for its chain to have primes on both sides.

@@ -41,6 +41,7 @@ pub mod wire;
 
 pub use crate::rlwe::wire::Limits;
 pub use bootstrap::{BootstrapSecret, Bootstrapper, Bootstrapping, PreparedBootstrapper};
+pub(crate) use chain::TOO_LONG;
 pub use ciphertext::{Ciphertext, HostCiphertext};
 pub use client::{Decryptor, Encryptor, KeyGenerator};
 pub use encoder::{Encoder, Plaintext};

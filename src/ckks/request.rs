@@ -107,6 +107,11 @@ impl KeyRequest {
         self
     }
 
+    /// Refuses levels that the parameters do not have.
+    pub(crate) fn check(&self, parameters: &Parameters) -> Result<()> {
+        self.keys(parameters).map(|_| ())
+    }
+
     /// Keys asked for; one that is asked for twice counts twice.
     pub(crate) fn count(&self) -> usize {
         self.relinearization.len() + self.conjugation.len() + self.rotations.len()

@@ -14,7 +14,7 @@ use super::deploy::{Client, Deployment};
 use super::lower::Steps;
 use super::packing::{Packer, Packing};
 use super::refresh::PlannedRefresh;
-use crate::ckks::{KeyRequest, Limits, Parameters};
+use crate::ckks::{KeyGenerator, KeyRequest, Limits, Parameters};
 use crate::error::Result;
 use crate::math::Seed;
 use crate::rlwe::wire::{Kind, Reader, Writer};
@@ -27,6 +27,9 @@ const LAYOUT: u32 = 1;
 
 /// Bytes of memory for a byte of a payload: a summand of 6 bytes makes 64 in a vector that doubles, and some more.
 const GROWTH: u64 = 32;
+
+/// Bytes of memory for an entry of a value: its place in some layouts that are tried.
+const ENTRY_BYTES: u64 = 64;
 
 /// Most keys that a bundle may ask a client for.
 const MAX_KEYS: usize = 4096;
@@ -80,6 +83,10 @@ struct ClientPart {
 struct ServerPart {
     steps: Steps,
     packing: Packing,
+    /// Most vectors of a ciphertext.
+    part: usize,
+    /// Of [`ModelCircuit::layout_digest`]: layouts are chosen again where it is read, and must be those of the client.
+    layouts: [u8; 32],
 }
 
 impl ClientBundle {
@@ -115,7 +122,16 @@ impl ClientBundle {
     /// # Errors
     /// As [`Self::client`].
     pub fn client_from_seed(&self, seed: &Seed) -> Result<Client> {
-        Client::new(self, seed)
+        Client::of_keys(self, KeyGenerator::from_seed(&self.parameters, seed))
+    }
+
+    /// A client with the secret that [`Client::write_secret_to`] wrote, and fresh randomness: it reads what was encrypted for that secret, and
+    /// its weights ([`super::EncryptedModel`]) stay of use. Evaluation keys are made anew. For the owner's own disk.
+    ///
+    /// # Errors
+    /// As [`Self::client`]; [`crate::Error::BadBytes`], [`crate::Error::Stream`].
+    pub fn client_with_secret(&self, source: impl Read, limits: &Limits) -> Result<Client> {
+        Client::of_keys(self, KeyGenerator::read_secret_from(source, &self.parameters, limits)?)
     }
 
     /// Writes everything.
@@ -142,6 +158,7 @@ impl ClientBundle {
         if keys.count() > MAX_KEYS {
             return Err(bad("keys", format!("{} are asked for; {MAX_KEYS} at most", keys.count())));
         }
+        keys.check(&parameters).map_err(|error| bad("keys", error.to_string()))?;
         Ok(Self { parameters, packer, part, keys })
     }
 }
@@ -153,26 +170,47 @@ impl Deployment {
     /// # Errors
     /// [`crate::Error::Stream`].
     pub fn write_to(&self, sink: impl Write) -> Result<()> {
-        let circuit = self.circuit();
-        let part = ServerPart { steps: circuit.list().clone(), packing: circuit.packing() };
-        write(sink, Kind::ServerBundle, self.parameters(), &part)
+        self.write_as(Kind::ServerBundle, sink)
     }
 
     /// Reads what [`Self::write_to`] wrote.
     ///
     /// # Cost
-    /// The layouts are chosen again: a second or so for a convolutional network.
+    /// The layouts are chosen again: a second or so for a convolutional network. The diagonals of its largest linear map count against
+    /// the limits.
     /// # Errors
     /// [`crate::Error::BadBytes`], naming the field; [`crate::Error::Stream`]; as [`Self::with_parameters`].
-    pub fn read_from(mut source: impl Read, limits: &Limits) -> Result<Self> {
+    pub fn read_from(source: impl Read, limits: &Limits) -> Result<Self> {
+        Self::read_as(Kind::ServerBundle, source, limits)
+    }
+
+    pub(super) fn write_as(&self, kind: Kind, sink: impl Write) -> Result<()> {
+        let circuit = self.circuit();
+        let layouts = circuit.layout_digest(self.plan());
+        let part =
+            ServerPart { steps: circuit.list().clone(), packing: circuit.packing(), part: circuit.part(), layouts };
+        write(sink, kind, self.parameters(), &part)
+    }
+
+    pub(super) fn read_as(kind: Kind, mut source: impl Read, limits: &Limits) -> Result<Self> {
         let parameters = Parameters::read_from(&mut source, limits)?;
-        let ServerPart { steps, packing } = read(source, Kind::ServerBundle, &parameters, limits)?;
-        steps.check().map_err(|reason| Kind::ServerBundle.bad("model", reason))?;
-        let refresh = steps.refreshes().then(|| PlannedRefresh::of_parameters(&parameters)).map(|refresh| {
-            refresh.ok_or_else(|| Kind::ServerBundle.bad("model", "values are refreshed, which the parameters cannot"))
-        });
+        let ServerPart { steps, packing, part, layouts } = read(source, kind, &parameters, limits)?;
+        let bad = |reason: String| kind.bad("model", reason);
+        steps.check(limits.bytes / ENTRY_BYTES).map_err(bad)?;
+        let refresh = steps.refreshes().then(|| PlannedRefresh::of_parameters(&parameters));
+        let refresh = refresh
+            .map(|refresh| refresh.ok_or_else(|| bad("values are refreshed, which the parameters cannot".into())));
         let circuit = ModelCircuit::of_steps(Arc::new(steps), refresh.transpose()?, packing, parameters.slots())?;
-        Self::of_circuit(circuit, parameters)
+        let diagonals = circuit.diagonal_bytes()?;
+        if diagonals > limits.bytes {
+            return Err(bad(format!("a linear map takes {diagonals} bytes, the limits allow {}", limits.bytes)));
+        }
+        let read = Self::of_circuit(circuit.in_parts_of(part), parameters)?;
+        if read.circuit().layout_digest(read.plan()) != layouts {
+            let reason = "values lie elsewhere than where it was written; compile the model again with this release";
+            return Err(kind.bad("layouts", reason));
+        }
+        Ok(read)
     }
 }
 
@@ -204,4 +242,49 @@ fn read<T: for<'a> Deserialize<'a>>(
     reader.close()?;
     let (part, left) = postcard::take_from_bytes(&payload).map_err(|error| kind.bad("payload", error.to_string()))?;
     if left.is_empty() { Ok(part) } else { Err(kind.bad("payload", format!("{} bytes too many", left.len()))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::SparseMatrix;
+    use crate::error::Error;
+    use crate::ml::lower::{Operation, Step};
+
+    /// What is read of a few bytes that ask for much.
+    fn read(steps: Vec<Step>, input: Vec<usize>, packing: Packing, limits: &Limits) -> Result<Deployment> {
+        let parameters = Parameters::builder().levels(2).build().unwrap();
+        let steps = Steps { input, steps, end: None };
+        let mut bytes = vec![];
+        let part = ServerPart { steps, packing, part: 1, layouts: [0; 32] };
+        write(&mut bytes, Kind::ServerBundle, &parameters, &part).unwrap();
+        assert!(bytes.len() < 1 << 18, "{} bytes", bytes.len());
+        Deployment::read_from(&bytes[..], limits)
+    }
+
+    fn step(operation: Operation, shape: Vec<usize>) -> Step {
+        Step { name: String::new(), operation, shape, bound: f64::INFINITY }
+    }
+
+    #[test]
+    fn few_bytes_do_not_take_much_memory_or_time() {
+        let limits = Limits::bytes(1 << 26);
+        let refused = |read: Result<Deployment>, word: &str| match read {
+            Err(Error::BadBytes { field: "model", reason, .. }) => assert!(reason.contains(word), "{reason}"),
+            other => panic!("{other:?}"),
+        };
+        // Many large values.
+        let squares = (0..100).map(|value| step(Operation::Square(value), vec![1 << 24])).collect();
+        refused(read(squares, vec![1 << 24], Packing::Batch, &limits), "entries in all");
+        // Every diagonal of a large matrix, with one entry each.
+        let size = 1 << 11;
+        let entries = (0..size).map(|row| vec![(2 * row % size, 1.0)]).collect();
+        let matrix = SparseMatrix::from_rows(size, entries).unwrap();
+        let map = Operation::Affine { terms: vec![(0, matrix)], bias: vec![0.0; size] };
+        refused(read(vec![step(map, vec![size])], vec![size], Packing::Latency, &Limits::bytes(1 << 22)), "linear map");
+        // Many summands.
+        let one = SparseMatrix::diagonal(&[0.5]).unwrap();
+        let sum = Operation::Affine { terms: vec![(0, one); 10_000], bias: vec![0.0] };
+        refused(read(vec![step(sum, vec![1])], vec![1], Packing::Latency, &limits), "summands");
+    }
 }

@@ -13,6 +13,8 @@ use crate::circuit::{
 use crate::error::{Error, Result};
 use crate::units::Level;
 use num_complex::Complex64;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -112,6 +114,30 @@ impl ModelCircuit {
         (0..vectors).step_by(self.part).map(|start| start..vectors.min(start.saturating_add(self.part))).collect()
     }
 
+    /// Bytes of the diagonals of the largest linear map, repeated over the slots: what preparing it takes at once.
+    pub(super) fn diagonal_bytes(&self) -> Result<u64> {
+        let mut most = 0;
+        for (index, step) in self.steps.steps.iter().enumerate() {
+            let Operation::Affine { terms, .. } = &step.operation else { continue };
+            if self.packing == Packing::Batch || !moves(&step.operation) {
+                continue;
+            }
+            for (value, matrix) in terms {
+                let (from, to) = (&self.layouts[*value], &self.layouts[index + 1]);
+                let diagonals = layout::diagonals(matrix, from, from.period, to)?.count() as u64;
+                most = most.max(diagonals.saturating_mul(16 * self.slots as u64));
+            }
+        }
+        Ok(most)
+    }
+
+    /// What everybody who lays values out for this circuit must agree on, as a digest.
+    pub(super) fn layout_digest(&self, plan: &PlanReport) -> [u8; 32] {
+        let agreed = (&self.layouts, self.part, &plan.rotations);
+        let bytes = postcard::to_stdvec(&agreed).expect("numbers in lists are written to memory");
+        Sha256::digest(bytes).into()
+    }
+
     /// Parts of a value of one run.
     pub(super) fn parts_of(&self, value: usize) -> usize {
         if self.packing == Packing::Latency { 1 } else { self.parts(value).len() }
@@ -194,8 +220,10 @@ impl ModelCircuit {
     /// # Errors
     /// As [`Self::prepare`].
     pub(super) fn refreshed_slots(&self) -> Result<Option<usize>> {
-        let slots = self.planned(&Plan::new(self.slots))?.refreshed.max(MIN_REFRESH);
-        Ok(self.steps.refreshes().then_some(slots))
+        if !self.steps.refreshes() {
+            return Ok(None);
+        }
+        Ok(Some(self.planned(&Plan::new(self.slots))?.refreshed.max(MIN_REFRESH)))
     }
 
     /// The circuit prepared for a plan.
@@ -461,16 +489,19 @@ impl<E: Evaluator> Encoding<'_, '_, E> {
         let part = |rows: Range<usize>| {
             let mut blocks = Vec::new();
             for (operand, (value, matrix)) in terms.iter().enumerate() {
-                for (part, columns) in self.circuit.parts(*value).into_iter().enumerate() {
-                    blocks.push((operand, part, matrix.block(rows.clone(), columns)?));
+                let columns = rows.clone().flat_map(|row| matrix.row(row)).map(|(column, _)| column);
+                let busy: BTreeSet<usize> = columns.map(|column| column / self.circuit.part).collect();
+                let parts = self.circuit.parts(*value);
+                for part in busy {
+                    blocks.push((operand, part, matrix.block(rows.clone(), parts[part].clone())?));
                 }
             }
             // Zeros take part only where there is nothing else.
-            let (busy, mut idle): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, _, block)| block.entries() > 0);
-            idle.truncate(usize::from(busy.is_empty()));
-            let blocks = busy.into_iter().chain(idle);
+            if let ([], [(value, matrix), ..]) = (&blocks[..], terms) {
+                blocks.push((0, 0, matrix.block(rows.clone(), self.circuit.parts(*value)[0].clone())?));
+            }
             let encode = |(operand, part, block)| Ok((operand, part, self.eval.encode_sparse(&block, level)?));
-            Ok(Mixed { terms: blocks.map(encode).collect::<Result<_>>()?, bias: bias[rows].to_vec() })
+            Ok(Mixed { terms: blocks.into_iter().map(encode).collect::<Result<_>>()?, bias: bias[rows].to_vec() })
         };
         self.circuit.parts(to).into_iter().map(part).collect()
     }

@@ -84,7 +84,10 @@ impl UnitCosts {
             rotations + report.hoisted_rotations as f64 * self.hoisted + report.relinearizations as f64 * self.product;
         let plain = report.plain_multiplications as f64 * self.plain;
         // Operations are spread evenly over the levels that they take.
-        let levels: Vec<Level> = (part.to.0 + 1..=part.from.0.max(part.to.0 + 1)).map(Level).collect();
+        let levels: Vec<Level> = match part.to < part.from {
+            true => (part.to.0 + 1..=part.from.0).map(Level).collect(),
+            false => vec![part.from],
+        };
         let (mut switch, mut limbs) = (0.0, 0.0);
         for &level in &levels {
             switch += switch_work(parameters, level)?;

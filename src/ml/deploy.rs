@@ -23,6 +23,7 @@ use crate::math::{Csprng, Seed};
 use crate::rlwe::EvaluationKeys;
 use crate::units::Level;
 use num_complex::Complex64;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -66,8 +67,9 @@ impl Settings {
 const BUFFER_BYTES: usize = 1 << 27;
 
 /// Vectors of a ciphertext such that no buffer of a run exceeds [`BUFFER_BYTES`], or one vector.
-fn vectors_a_part(parameters: &Parameters) -> Result<usize> {
-    let (rlwe, limbs) = (parameters.rlwe(), parameters.limbs_at(parameters.max_level())?);
+fn vectors_a_part(parameters: &Parameters, refreshed: bool) -> Result<usize> {
+    let highest = if refreshed { parameters.top_level() } else { parameters.max_level() };
+    let (rlwe, limbs) = (parameters.rlwe(), parameters.limbs_at(highest)?);
     // The largest is the second half of a product, raised for every digit of a key; else the three halves of a product.
     let raised = rlwe.digits(limbs).len() * (limbs.0 + rlwe.special().0) as usize;
     let words = raised.max(3 * limbs.0 as usize) << parameters.log_n().get();
@@ -104,7 +106,7 @@ impl Deployment {
     /// [`ModelCircuit::new`] and [`ModelCircuit::prepare`].
     pub fn with_settings(model: &Model, settings: &Settings) -> Result<Self> {
         let (parameters, circuit) = search::search(model, settings)?;
-        Self::of_circuit(circuit, parameters)
+        Self::in_parts(circuit, parameters)
     }
 
     /// The model under parameters of the caller's choice; of `settings` packing and approximation count. Values are refreshed if the levels
@@ -114,11 +116,15 @@ impl Deployment {
     /// [`Error::LevelExhausted`] when they have too few levels; [`Error::BadModel`] as [`Self::with_settings`]; errors of
     /// [`ModelCircuit::new`].
     pub fn with_parameters(model: &Model, settings: &Settings, parameters: &Parameters) -> Result<Self> {
-        Self::of_circuit(search::fit(model, settings, parameters)?, parameters.clone())
+        Self::in_parts(search::fit(model, settings, parameters)?, parameters.clone())
+    }
+
+    fn in_parts(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
+        let vectors = vectors_a_part(&parameters, circuit.bootstraps() > 0)?;
+        Self::of_circuit(circuit.in_parts_of(vectors), parameters)
     }
 
     pub(super) fn of_circuit(circuit: ModelCircuit, parameters: Parameters) -> Result<Self> {
-        let circuit = circuit.in_parts_of(vectors_a_part(&parameters)?);
         let plan = circuit.plan()?;
         let refreshed = circuit.refreshed_slots()?;
         let bootstrapper = refreshed.map(|slots| Bootstrapper::with_slots(&parameters, slots)).transpose()?;
@@ -256,17 +262,26 @@ impl Deployment {
 #[derive(Debug)]
 pub struct Client {
     bundle: ClientBundle,
+    keys: KeyGenerator,
     evaluation_keys: EvaluationKeys,
     encryptor: Encryptor,
     decryptor: Decryptor,
 }
 
 impl Client {
-    pub(super) fn new(bundle: &ClientBundle, seed: &Seed) -> Result<Self> {
-        let mut keys = KeyGenerator::from_seed(&bundle.parameters, seed);
+    pub(super) fn of_keys(bundle: &ClientBundle, mut keys: KeyGenerator) -> Result<Self> {
         let evaluation_keys = keys.evaluation_keys(&bundle.keys)?;
         let (encryptor, decryptor) = (keys.encryptor(), keys.decryptor());
-        Ok(Self { bundle: bundle.clone(), evaluation_keys, encryptor, decryptor })
+        Ok(Self { bundle: bundle.clone(), keys, evaluation_keys, encryptor, decryptor })
+    }
+
+    /// Writes the **secret key, in the clear**, for [`ClientBundle::client_with_secret`]: for the owner's own disk, encrypted or readable by
+    /// nobody else, never for a server.
+    ///
+    /// # Errors
+    /// [`Error::Stream`].
+    pub fn write_secret_to(&self, sink: impl Write) -> Result<()> {
+        self.keys.write_secret_to(sink)
     }
 
     /// What the server needs to compute. Nothing in it is secret.

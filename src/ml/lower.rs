@@ -51,7 +51,10 @@ pub(super) struct Steps {
 const MAX_VALUE: usize = 1 << 24;
 
 /// Most steps that are read from bytes.
-const MAX_STEPS: usize = 1 << 14;
+const MAX_STEPS: usize = 1 << 12;
+
+/// Most summands of all maps together that are read from bytes.
+const MAX_TERMS: usize = 1 << 13;
 
 /// Reads steps while they are not too many: the smallest has few bytes, in memory it has hundreds.
 fn few<'a, D: Deserializer<'a>>(deserializer: D) -> std::result::Result<Vec<Step>, D::Error> {
@@ -205,11 +208,14 @@ impl Steps {
             let some = if bias.iter().any(|b| *b != 0.0) { 1.0 } else { 0.0 };
             bias.fill(some);
         }
+        // They follow from weights, and predict noise alone.
+        steps.steps.iter_mut().for_each(|step| step.bound = f64::INFINITY);
         Ok(steps)
     }
 
     /// Whether these could have come from a model, and if not why: for what was read from bytes.
-    pub(super) fn check(&self) -> std::result::Result<(), String> {
+    /// All values together have at most `entries`, as laying them out takes memory for each.
+    pub(super) fn check(&self, entries: u64) -> std::result::Result<(), String> {
         let size = |shape: &[usize]| match shape.iter().try_fold(1usize, |size, &axis| size.checked_mul(axis)) {
             Some(size) if (1..=MAX_VALUE).contains(&size) => Ok(size),
             _ => Err(format!("a value of shape {shape:?}")),
@@ -223,7 +229,12 @@ impl Steps {
             }
             sizes.push(made);
         }
-        Ok(())
+        let total: u64 = sizes.iter().map(|&size| size as u64).sum();
+        if total > entries {
+            return Err(format!("values of {total} entries in all, the limits allow {entries}"));
+        }
+        let terms: usize = self.steps.iter().map(|step| step.operation.operands().len()).sum();
+        if terms > MAX_TERMS { Err(format!("{terms} summands, {MAX_TERMS} at most")) } else { Ok(()) }
     }
 
     /// Levels of a run, between refreshes.

@@ -24,8 +24,13 @@ pub(super) struct Placement<'a> {
     pub(super) vectors: &'a [usize],
 }
 
-/// Factors below are rounding, not another number.
+/// Factors that differ by less than this, relatively, are one factor.
 const CLOSE: f64 = 1e-9;
+
+/// The factor that brings a magnitude to 1. What calibration saw as next to nothing stays as it is: it need not be nothing for others.
+fn to_one(magnitude: f64) -> f64 {
+    if magnitude > CLOSE { magnitude.recip() } else { 1.0 }
+}
 
 impl Placement<'_> {
     /// The steps with refreshes between them, at the least number of vectors that this finds.
@@ -162,7 +167,7 @@ impl Placement<'_> {
             match factors[value] {
                 Some(factor) if factor * magnitude <= 1.0 + CLOSE => {}
                 None if magnitude.is_finite() => {
-                    factors[value] = Some(magnitude.max(CLOSE).recip());
+                    factors[value] = Some(to_one(magnitude));
                     self.hand_on(&mut factors)?;
                 }
                 _ => return None,
@@ -172,7 +177,7 @@ impl Placement<'_> {
         for value in 0..factors.len() {
             if factors[value].is_none() {
                 let magnitude = self.magnitudes[value];
-                factors[value] = Some(if magnitude.is_finite() { magnitude.max(CLOSE).recip() } else { 1.0 });
+                factors[value] = Some(if magnitude.is_finite() { to_one(magnitude) } else { 1.0 });
                 self.hand_on(&mut factors)?;
             }
         }

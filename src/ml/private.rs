@@ -9,6 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::math::Seed;
 use crate::rlwe::EvaluationKeys;
+use crate::rlwe::wire::Kind;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ pub struct PrivateDeployment(Deployment);
 /// A compiled model with encrypted weights: what the server gets.
 ///
 /// In the clear are the shapes, which weights are zero, which biases are all zero, sums and differences of values as they are, the polynomials of
-/// activations and the names of nodes. The weights themselves are ciphertexts.
+/// activations and the names of nodes. Polynomials fitted to a function tell the range of its argument on the calibration samples. The weights
+/// themselves are ciphertexts.
 #[derive(Clone, Debug)]
 pub struct EncryptedModel {
     /// With numbers of no meaning for weights.
@@ -132,7 +134,7 @@ impl EncryptedModel {
     /// # Errors
     /// [`Error::Stream`].
     pub fn write_to(&self, mut sink: impl Write) -> Result<()> {
-        self.pattern.write_to(&mut sink)?;
+        self.pattern.write_as(Kind::EncryptedModel, &mut sink)?;
         self.weights.iter().try_for_each(|weights| weights.write_to(&mut sink))
     }
 
@@ -141,7 +143,7 @@ impl EncryptedModel {
     /// # Errors
     /// As [`Deployment::read_from`] and [`HostCiphertext::read_from`]; [`Error::InvalidParameter`] for a model in the batch packing.
     pub fn read_from(mut source: impl Read, limits: &Limits) -> Result<Self> {
-        let pattern = Deployment::read_from(&mut source, limits)?;
+        let pattern = Deployment::read_as(Kind::EncryptedModel, &mut source, limits)?;
         let (plan, count) = planned(pattern.circuit())?;
         let pattern = pattern.replanned(plan)?;
         let mut weights = Vec::new();

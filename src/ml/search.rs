@@ -2,12 +2,12 @@
 
 use super::compile::ModelCircuit;
 use super::deploy::{Bootstraps, Settings};
-use super::lower::{Approximate, Operation, Steps, Style, lower};
+use super::lower::{Approximate, Operation, Steps, Style, lower, plain_sign};
 use super::place::Placement;
 use super::refresh::PlannedRefresh;
 use super::{Model, Packing};
 use crate::circuit::{Clear, ClearValue, MAX_SLOTS};
-use crate::ckks::{BootstrapSecret, Bootstrapping, Parameters};
+use crate::ckks::{BootstrapSecret, Bootstrapping, Parameters, TOO_LONG};
 use crate::error::{Error, Result};
 use crate::units::{Level, LogN};
 use num_complex::Complex64;
@@ -20,27 +20,20 @@ const MAX_LEVELS: u32 = 64;
 
 /// Parameters as wanted, and the model as steps for them.
 pub(super) fn search(model: &Model, settings: &Settings) -> Result<(Parameters, ModelCircuit)> {
-    let plain = || without(model, settings);
     match settings.bootstraps {
-        Bootstraps::Never => plain(),
+        Bootstraps::Never => without(model, settings),
         Bootstraps::Always => with(model, settings, LogN::MAX),
-        Bootstraps::Automatic => match plain() {
-            Err(Error::Insecure { .. } | Error::NoPrimes { .. } | Error::InvalidParameter { what: LEVELS, .. }) => {
+        Bootstraps::Automatic => match without(model, settings) {
+            Err(Error::Insecure { .. } | Error::NoPrimes { .. } | Error::InvalidParameter { what: TOO_LONG, .. }) => {
                 with(model, settings, LogN::MAX)
             }
-            Ok((parameters, _))
-                if settings.packing == Packing::Latency && parameters.log_n().get() > SMALLEST_REFRESH =>
-            {
-                let smaller = with(model, settings, parameters.log_n().get() - 1);
-                smaller.or_else(|_| plain())
+            Ok(plain) if settings.packing == Packing::Latency && plain.0.log_n().get() > SMALLEST_REFRESH => {
+                Ok(with(model, settings, plain.0.log_n().get() - 1).unwrap_or(plain))
             }
             done => done,
         },
     }
 }
-
-/// What a chain too long for any ring is refused for.
-const LEVELS: &str = "levels (at most 200) or headroom_bits (2 to 60)";
 
 /// Without refreshes: levels for the whole depth.
 fn without(model: &Model, settings: &Settings) -> Result<(Parameters, ModelCircuit)> {
@@ -174,7 +167,7 @@ fn idle(steps: &Steps) -> Result<Vec<f64>> {
         let first = |y: ClearValue| y.vectors()[0][0].re;
         idle.push(match &step.operation {
             operation @ Operation::Affine { .. } if operation.depth() > 0 => 0.0,
-            operation @ Operation::Affine { .. } => operation.operands().into_iter().map(|x| idle[x].abs()).sum(),
+            Operation::Affine { terms, .. } => terms.iter().map(|(x, m)| plain_sign(m).unwrap_or(1.0) * idle[*x]).sum(),
             Operation::Square(x) => idle[*x] * idle[*x],
             Operation::Polynomial(x, p) => p.at(idle[*x]),
             Operation::Function(x, function) => first(function.evaluate(&clear, &value(*x)?)?),

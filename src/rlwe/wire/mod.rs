@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | 4 | magic, `RNGL` |
 //! | 4 | 2 | version, [`VERSION`] |
-//! | 6 | 2 | kind: 1 parameters, 2 public key, 3 evaluation keys, 4 plaintext, 5 ciphertext, 6 secret key, 7 a client's part of a model, 8 a server's |
+//! | 6 | 2 | kind: 1 parameters, 2 public key, 3 evaluation keys, 4 plaintext, 5 ciphertext, 6 secret key, 7 a client's part of a model, 8 a server's, 9 a server's without its weights |
 //! | 8 | 8 | bytes of the payload |
 //! | 16 | 32 | fingerprint of the parameters |
 //!
@@ -73,10 +73,11 @@ pub(crate) enum Kind {
     SecretKey = 6,
     ClientBundle = 7,
     ServerBundle = 8,
+    EncryptedModel = 9,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Parameters,
         Self::PublicKey,
         Self::EvaluationKeys,
@@ -85,6 +86,7 @@ impl Kind {
         Self::SecretKey,
         Self::ClientBundle,
         Self::ServerBundle,
+        Self::EncryptedModel,
     ];
 
     fn name(self) -> &'static str {
@@ -97,6 +99,7 @@ impl Kind {
             Self::SecretKey => "a secret key",
             Self::ClientBundle => "a client bundle",
             Self::ServerBundle => "a server bundle",
+            Self::EncryptedModel => "a model with encrypted weights",
         }
     }
 
