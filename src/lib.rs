@@ -8,7 +8,8 @@
 //! and stands at a *scale* that the library tracks; values at one level can be added. Rotations and products need *evaluation keys*.
 //!
 //! A *circuit* is Rust code over [`circuit::Evaluator`], read four ways: [`circuit::Plan`] tells levels, keys and work,
-//! [`circuit::Clear`] the expected values, [`ckks::NoiseEstimator`] their error, [`ckks::Evaluator`] runs it. [`ml`] has circuits for trained networks.
+//! [`circuit::Clear`] the expected values, [`ckks::NoiseEstimator`] their error, [`ckks::Evaluator`] runs it. [`ml`] has circuits for
+//! trained networks, and for training on encrypted data.
 //!
 //! ```
 //! use ringlight::Device;
