@@ -152,7 +152,7 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     for step in 0..3 {
         if step == 2 {
             let (state, history) = (state.to_host().unwrap(), vec![]);
-            Checkpoint { epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
+            Checkpoint { training: [5; 32], epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
         }
         let batch = clear_batch(&training, &clear, &data[step % 2], top);
         let clear_after = training.step(&clear, &planned, &expected, &batch).unwrap();
@@ -179,13 +179,13 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     // The third step once more, from the bytes.
     let limits = Limits::bytes(1 << 24);
     let resumed = Checkpoint::read_from(&stored[..], &parameters, &limits).unwrap();
-    assert_eq!((resumed.epoch, resumed.batch, resumed.history.len()), (1, 0, 0));
+    assert_eq!((resumed.training, resumed.epoch, resumed.batch, resumed.history.len()), ([5; 32], 1, 0, 0));
     let resumed = evaluator.load(&resumed.state).unwrap();
     let again = training.step(&evaluator, &refresher, &resumed, &encrypted[0]).unwrap().state;
     assert_eq!(again.to_host().unwrap().digest(), host.digest());
 
     // Bytes from outside: cut anywhere, or with another count, version or magic.
-    for cut in [0, 3, 19, 20, 60, stored.len() / 2, stored.len() - 1] {
+    for cut in [0, 3, 19, 20, 51, 52, 60, stored.len() / 2, stored.len() - 1] {
         assert!(Checkpoint::read_from(&stored[..cut], &parameters, &limits).is_err());
     }
     for at in [0, 4, 16, 19] {
@@ -193,6 +193,14 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
         other[at] ^= 0x40;
         let got = Checkpoint::read_from(&other[..], &parameters, &limits);
         assert!(matches!(got, Err(Error::BadBytes { .. } | Error::Stream { .. })), "{at}");
+    }
+    // Of another training: read as it is, for the caller to compare.
+    for at in [20, 51] {
+        let mut other = stored.clone();
+        other[at] ^= 0x40;
+        let mut training = [5; 32];
+        training[at - 20] ^= 0x40;
+        assert_eq!(Checkpoint::read_from(&other[..], &parameters, &limits).unwrap().training, training);
     }
 }
 

@@ -228,7 +228,7 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     for step in 0..3 {
         if step == 2 {
             let (state, history) = (state.to_host().unwrap(), vec![]);
-            Checkpoint { epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
+            Checkpoint { training: [5; 32], epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
         }
         let batch = clear_batch(&training, &clear, &data[step % 2], top);
         let clear_after = training.step(&clear, &planned, &expected, &batch).unwrap();

@@ -252,7 +252,7 @@ impl Place<'_> {
                 let limits = Limits::bytes(1 << 28);
                 Checkpoint::read_from(BufReader::new(File::open(file)?), parameters, &limits)?
             }
-            None => Checkpoint { epoch: 0, batch: 0, state, history: vec![] },
+            None => Checkpoint { training: [0; 32], epoch: 0, batch: 0, state, history: vec![] },
         };
         let file = options.checkpoint.as_deref();
         let traffic = Cell::new(0);
