@@ -449,7 +449,7 @@ fn train_in_the_clear<M: Trainable>(
             record.seconds.push(start.elapsed().as_secs_f64());
         }
         record.losses.push(squares / task.train.0.len() as f64);
-        record.accuracies.push(Score::new(&training.logits(&task.held_out.0), &task.held_out.1)?.accuracy);
+        record.accuracies.push(Score::new(&training.logits(&task.held_out.0)?, &task.held_out.1)?.accuracy);
     }
     Ok((record, training.weights()?))
 }
