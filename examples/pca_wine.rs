@@ -9,7 +9,7 @@
 mod device;
 
 use clap::Parser;
-use device::DeviceChoice;
+use device::{DeviceChoice, seed_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use num_complex::Complex64;
 use ringlight::Error;
@@ -93,11 +93,7 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
     // --- the owner makes keys and encrypts the samples -----------------------------------------
     let start = Instant::now();
     let mut generator = match arguments.seed {
-        Some(seed) => {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&seed.to_le_bytes());
-            KeyGenerator::from_seed(&parameters, &Seed::from_bytes(bytes))
-        }
+        Some(seed) => KeyGenerator::from_seed(&parameters, &Seed::from_bytes(seed_bytes(seed, 0))),
         None => KeyGenerator::new(&parameters)?,
     };
     let keys = generator.evaluation_keys(&pca.keys(&circuit)?)?;

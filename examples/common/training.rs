@@ -1,5 +1,6 @@
 //! What the training examples share: the owner's and the server's side, the same training in the clear, reports.
 
+use crate::device::seed_bytes;
 use crate::options::{Failure, Model, Options, RefreshChoice};
 use crate::plots;
 use chacha20::ChaCha20Rng;
@@ -222,7 +223,7 @@ impl Place<'_> {
 
         // --- the owner makes keys and encrypts everything ------------------------------------------
         let start = Instant::now();
-        let secret = |stream: u8| match options.seed {
+        let secret = |stream: u64| match options.seed {
             Some(seed) => Ok(Seed::from_bytes(seed_bytes(seed, stream))),
             None => Seed::from_os(),
         };
@@ -477,11 +478,4 @@ pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut keyed: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, i)| i).collect()
-}
-
-fn seed_bytes(seed: u64, stream: u8) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[31] = stream;
-    bytes
 }
