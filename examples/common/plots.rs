@@ -7,9 +7,8 @@ use std::path::Path;
 /// A line's name and its points.
 type Line<'a> = (&'a str, Vec<(f64, f64)>);
 
-/// `TASK-MODEL-loss.svg`, `-accuracy.svg` and `-time.svg` in the folder.
+/// `TASK-MODEL-loss.svg`, `-accuracy.svg` and `-time.svg` in the folder, which there must be.
 pub(crate) fn draw(folder: &Path, task: &str, outcome: &Outcome) -> Result<(), String> {
-    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     let Outcome { model, encrypted, clear, .. } = outcome;
     let numbered = |values: &[f64]| values.iter().enumerate().map(|(i, &y)| ((i + 1) as f64, y)).collect();
     let file = |what: &str| folder.join(format!("{task}-{}-{what}.svg", model.replace(':', "-")));
