@@ -40,8 +40,11 @@ struct Arguments {
     #[arg(long)]
     test_labels: PathBuf,
     /// Images to train on at most.
-    #[arg(long, default_value_t = 640)]
-    samples: usize,
+    #[arg(long, default_value_t = 640, value_parser = clap::value_parser!(u32).range(1..))]
+    samples: u32,
+    /// Held-out images at most.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    held_out: u32,
 }
 
 /// Averaged to this many pixels in either direction.
@@ -72,10 +75,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (mut images, mut labels) = read(&arguments.train_images, &arguments.train_labels)?;
-    images.truncate(arguments.samples);
-    labels.truncate(arguments.samples);
-    let (held_out_images, held_out_labels) = read(&arguments.test_images, &arguments.test_labels)?;
+    let (images, labels) = read(&arguments.train_images, &arguments.train_labels, arguments.samples)?;
+    let (held_out_images, held_out_labels) = read(&arguments.test_images, &arguments.test_labels, arguments.held_out)?;
 
     // What the owner sees of the training images: the mean of every pixel, and one deviation for all.
     let (count, pixels) = (images.len() as f64, images.len() * SIDE * SIDE);
@@ -91,9 +92,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     training::train(&arguments.options, &task)
 }
 
-/// Images averaged to `SIDE * SIDE` numbers in `[0, 1]`, and their labels.
-fn read(images: &Path, labels: &Path) -> Result<Samples, Failure> {
-    let (images, labels) = (idx::images(images)?, idx::labels(labels)?);
+/// The first images, at most so many, averaged to `SIDE * SIDE` numbers in `[0, 1]`, and their labels.
+fn read(images: &Path, labels: &Path, most: u32) -> Result<Samples, Failure> {
+    let (images, mut labels) = (idx::images(images)?, idx::labels(labels)?);
     let idx::Images { height, width, pixels } = images;
     if pixels.is_empty() || pixels.len() != labels.len() || height % SIDE != 0 || width % SIDE != 0 {
         let count = pixels.len();
@@ -108,5 +109,6 @@ fn read(images: &Path, labels: &Path) -> Result<Samples, Failure> {
         }
         sums
     };
-    Ok((pixels.iter().map(average).collect(), labels))
+    labels.truncate(most as usize);
+    Ok((pixels.iter().take(most as usize).map(average).collect(), labels))
 }

@@ -60,7 +60,7 @@ fn steps_in_the_clear_reading_are_nesterov_s_descent_with_a_softmax() {
         assert_eq!((training.vectors(), training.depth()), (groups, 10), "{slots} {features} {batch}");
         let refresh = PlannedRefresh { input: Level(2), output: Level(13) };
         let clear = Clear::new(slots, refresh.output);
-        let mut reference = ClearTraining::new(settings);
+        let mut reference = ClearTraining::new(settings).unwrap();
         let mut state = clear.value(&[start(&training)], refresh.output).unwrap();
         for step in 0..5 {
             // The last one is not full.
@@ -75,7 +75,7 @@ fn steps_in_the_clear_reading_are_nesterov_s_descent_with_a_softmax() {
             assert!((loss - squares / data.0.len() as f64).abs() < 1e-9, "{loss} {squares}");
             let logits = training.logits(&clear, &state, &batch.samples).unwrap();
             let logits = training.unpack_logits(&logits.vectors()[0], data.0.len()).unwrap();
-            let expected = reference.logits(&data.0);
+            let expected = reference.logits(&data.0).unwrap();
             let apart = logits.iter().flatten().zip(expected.iter().flatten()).map(|(a, b)| (a - b).abs());
             assert!(apart.fold(0.0, f64::max) < 1e-9);
         }
@@ -94,16 +94,16 @@ fn several_classes_are_learnt_with_a_low_degree_as_with_the_softmax() {
     let clear = Clear::new(1024, refresh.output);
     let data = samples(40, 6, 5, 1);
     let batch = clear_batch(&training, &clear, &data, refresh.output);
-    let mut reference = ClearTraining::new(settings);
+    let mut reference = ClearTraining::new(settings).unwrap();
     let mut state = clear.value(&[start(&training)], refresh.output).unwrap();
-    let untrained = Score::new(&reference.logits(&data.0), &data.1).unwrap();
+    let untrained = Score::new(&reference.logits(&data.0).unwrap(), &data.1).unwrap();
     for _ in 0..20 {
         state = training.step(&clear, &refresh, &state, &batch).unwrap().state;
         reference.step(&data.0, &data.1).unwrap();
     }
     let logits = training.logits(&clear, &state, &batch.samples).unwrap();
     let got = Score::new(&training.unpack_logits(&logits.vectors()[0], 40).unwrap(), &data.1).unwrap();
-    let expected = Score::new(&reference.logits(&data.0), &data.1).unwrap();
+    let expected = Score::new(&reference.logits(&data.0).unwrap(), &data.1).unwrap();
     assert!((untrained.loss - 5f64.ln()).abs() < 1e-12, "{untrained:?}");
     assert!(got.accuracy > 0.85 && expected.accuracy > 0.85, "{got:?} {expected:?}");
     assert!(got.loss < 0.4 * untrained.loss, "{got:?}");
@@ -152,7 +152,7 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     for step in 0..3 {
         if step == 2 {
             let (state, history) = (state.to_host().unwrap(), vec![]);
-            Checkpoint { epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
+            Checkpoint { training: [5; 32], epoch: 1, batch: 0, state, history }.write_to(&mut stored).unwrap();
         }
         let batch = clear_batch(&training, &clear, &data[step % 2], top);
         let clear_after = training.step(&clear, &planned, &expected, &batch).unwrap();
@@ -179,13 +179,13 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
     // The third step once more, from the bytes.
     let limits = Limits::bytes(1 << 24);
     let resumed = Checkpoint::read_from(&stored[..], &parameters, &limits).unwrap();
-    assert_eq!((resumed.epoch, resumed.batch, resumed.history.len()), (1, 0, 0));
+    assert_eq!((resumed.training, resumed.epoch, resumed.batch, resumed.history.len()), ([5; 32], 1, 0, 0));
     let resumed = evaluator.load(&resumed.state).unwrap();
     let again = training.step(&evaluator, &refresher, &resumed, &encrypted[0]).unwrap().state;
     assert_eq!(again.to_host().unwrap().digest(), host.digest());
 
     // Bytes from outside: cut anywhere, or with another count, version or magic.
-    for cut in [0, 3, 19, 20, 60, stored.len() / 2, stored.len() - 1] {
+    for cut in [0, 3, 19, 20, 51, 52, 60, stored.len() / 2, stored.len() - 1] {
         assert!(Checkpoint::read_from(&stored[..cut], &parameters, &limits).is_err());
     }
     for at in [0, 4, 16, 19] {
@@ -193,6 +193,14 @@ fn encrypted_training_follows_the_clear_reading_and_goes_on_from_a_checkpoint() 
         other[at] ^= 0x40;
         let got = Checkpoint::read_from(&other[..], &parameters, &limits);
         assert!(matches!(got, Err(Error::BadBytes { .. } | Error::Stream { .. })), "{at}");
+    }
+    // Of another training: read as it is, for the caller to compare.
+    for at in [20, 51] {
+        let mut other = stored.clone();
+        other[at] ^= 0x40;
+        let mut training = [5; 32];
+        training[at - 20] ^= 0x40;
+        assert_eq!(Checkpoint::read_from(&other[..], &parameters, &limits).unwrap().training, training);
     }
 }
 
@@ -235,7 +243,20 @@ fn what_cannot_be_trained_is_an_error() {
     assert!(matches!(training.unpack_weights(&[]), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(Score::new(&[], &[]), Err(Error::ShapeMismatch { .. })));
     assert!(matches!(Score::new(&[vec![0.0]], &[1]), Err(Error::BadValue { index: 0, .. })));
-    assert!(ClearTraining::new(SETTINGS).step(&x, &y[1..]).is_err());
+    let mut reference = ClearTraining::new(SETTINGS).unwrap();
+    assert!(matches!(reference.step(&x, &y[1..]), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(reference.logits(&samples(8, 4, 2, 1).0), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(reference.logits(&[vec![0.0; 3], vec![]]), Err(Error::ShapeMismatch { .. })));
+    for bad in [
+        LogisticSettings { features: usize::MAX, ..SETTINGS },
+        LogisticSettings { classes: usize::MAX, ..SETTINGS },
+        LogisticSettings { features: 1 << 12, classes: 1 << 12, ..SETTINGS },
+        LogisticSettings { features: 0, ..SETTINGS },
+        LogisticSettings { batch: 0, ..SETTINGS },
+        LogisticSettings { learning_rate: f64::NAN, ..SETTINGS },
+    ] {
+        assert!(matches!(ClearTraining::new(bad), Err(Error::InvalidParameter { .. })), "{bad:?}");
+    }
 
     // A chain too short for a step, and a state beyond what a refresh takes.
     let short = PlannedRefresh { input: Level(1), output: Level(6) };

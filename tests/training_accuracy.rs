@@ -225,7 +225,7 @@ fn the_owner_refreshes_where_the_server_cannot() {
     let (expected, in_the_clear) = run_clear(&training, &parameters, planned);
     assert_near(&got, &expected);
     assert_eq!((refreshes, asked.get()), (in_the_clear, in_the_clear));
-    assert!(!format!("{owner:?}").is_empty());
+    assert_eq!(format!("{owner:?}"), "ClientRefresh(..)");
 
     // Answers that are none.
     let value = toy.load(start(&training));

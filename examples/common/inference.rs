@@ -1,7 +1,7 @@
 //! What the examples of inference share: a client encrypts images, a server classifies them, the client reads the answers, and the same
 //! model in the clear is the judge.
 
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, seed_bytes};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use ringlight::ckks::{Magnitude, Precision};
@@ -101,7 +101,7 @@ pub(crate) fn classify(options: &Options, task: &Task) -> Result<(), Box<dyn Err
     // --- the client makes keys; only the evaluation keys leave it ---------------------------
     let start = Instant::now();
     let client = match options.seed {
-        Some(seed) => deployment.client_from_seed(&seed_of(seed))?,
+        Some(seed) => deployment.client_from_seed(&Seed::from_bytes(seed_bytes(seed, 0)))?,
         None => deployment.client()?,
     };
     stage("client: keys", start.elapsed());
@@ -202,10 +202,4 @@ fn stage(name: &str, time: Duration) {
 /// Index of the largest logit.
 fn class(logits: &[f64]) -> usize {
     (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0)
-}
-
-fn seed_of(seed: u64) -> Seed {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    Seed::from_bytes(bytes)
 }

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// What is trained.
     #[arg(long, value_enum, default_value_t = ModelChoice::Logistic)]
     pub(crate) model: ModelChoice,
-    /// Hidden units of the network.
+    /// Hidden units of the network; only with `--model mlp`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) hidden: Option<u16>,
     /// Several models one after the other, such as `logistic,mlp:4,mlp:8`; with plots also accuracy against the number of weights.
@@ -26,16 +26,19 @@ pub(crate) struct Options {
     /// Passes over the training samples.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) epochs: Option<u32>,
-    /// Makes keys, encryption and the order of samples reproducible, for experiments only: whoever knows the seed reads the data.
+    /// Makes keys and encryption reproducible, for experiments only, and orders the samples, whose order without it is always the
+    /// same. Whoever knows the seed reads the data, and two runs with one seed on different samples let anyone subtract the
+    /// ciphertexts and read the difference.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Ends with one JSON object on the last line.
+    /// Ends with one JSON object on the last line. There `epochs` are those of the whole training, `epochs_this_run` those that
+    /// ended in this run.
     #[arg(long)]
     pub(crate) json: bool,
     /// Keeps where training stands in this file, after every mini-batch. The owner's keys come from the seed again.
     #[arg(long, requires = "seed")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// Goes on from a checkpoint that was made with the same seed.
+    /// Goes on from a checkpoint of the same training, made with the same seed; not with `--refresh client`.
     #[arg(long, requires = "seed")]
     pub(crate) resume: Option<PathBuf>,
     /// Draws loss and accuracy against epoch and the time of every mini-batch, as SVG files in this folder.
@@ -91,6 +94,20 @@ impl Options {
     /// The seed of the order of samples.
     pub(crate) fn order(&self) -> u64 {
         self.seed.unwrap_or(0)
+    }
+
+    /// Refuses what does not go together.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.hidden.is_some() && self.model != ModelChoice::Mlp {
+            return Err(Failure::Other("`--hidden` is the size of a network: it needs `--model mlp`".into()));
+        }
+        if self.resume.is_some() && self.refresh == RefreshChoice::Client {
+            // The encryptor would begin its randomness anew, for states other than those that it hid before.
+            let reason = "`--resume` needs `--refresh bootstrap`: an owner who goes on with the same seed would encrypt two different \
+                          states with the same randomness";
+            return Err(Failure::Other(reason.into()));
+        }
+        Ok(())
     }
 
     /// What is to be trained, one model after the other; networks have so many hidden units unless told otherwise.

@@ -7,9 +7,8 @@ use std::path::Path;
 /// A line's name and its points.
 type Line<'a> = (&'a str, Vec<(f64, f64)>);
 
-/// `TASK-MODEL-loss.svg`, `-accuracy.svg` and `-time.svg` in the folder.
+/// `TASK-MODEL-loss.svg`, `-accuracy.svg` and `-time.svg` in the folder, which there must be.
 pub(crate) fn draw(folder: &Path, task: &str, outcome: &Outcome) -> Result<(), String> {
-    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     let Outcome { model, encrypted, clear, .. } = outcome;
     let numbered = |values: &[f64]| values.iter().enumerate().map(|(i, &y)| ((i + 1) as f64, y)).collect();
     let file = |what: &str| folder.join(format!("{task}-{}-{what}.svg", model.replace(':', "-")));
@@ -35,7 +34,8 @@ pub(crate) fn complexity(folder: &Path, task: &str, outcomes: &[Outcome]) -> Res
 }
 
 fn chart(file: &Path, title: &str, x_axis: &str, lines: &[Line<'_>]) -> Result<(), String> {
-    let points = || lines.iter().flat_map(|(_, points)| points);
+    let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
+    let points = || lines.iter().flat_map(|(_, points)| points).filter(|p| finite(p));
     let last = points().map(|p| p.0).fold(1.0, f64::max);
     let highest = points().map(|p| p.1).fold(f64::MIN_POSITIVE, f64::max);
     let root = SVGBackend::new(file, (720, 440)).into_drawing_area();
@@ -50,7 +50,7 @@ fn chart(file: &Path, title: &str, x_axis: &str, lines: &[Line<'_>]) -> Result<(
         .map_err(|e| failed(&e))?;
     chart.configure_mesh().x_desc(x_axis).light_line_style(WHITE).draw().map_err(|e| failed(&e))?;
     for ((name, points), color) in lines.iter().zip([RED, BLUE]) {
-        let series = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3);
+        let series = LineSeries::new(points.iter().copied().filter(finite), color.stroke_width(2)).point_size(3);
         chart
             .draw_series(series)
             .map_err(|e| failed(&e))?

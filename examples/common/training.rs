@@ -1,5 +1,6 @@
 //! What the training examples share: the owner's and the server's side, the same training in the clear, reports.
 
+use crate::device::seed_bytes;
 use crate::options::{Failure, Model, Options, RefreshChoice};
 use crate::plots;
 use chacha20::ChaCha20Rng;
@@ -19,10 +20,11 @@ use ringlight::ml::train::{
 use ringlight::rlwe::wire::Limits;
 use ringlight::units::Level;
 use ringlight::{Device, Error};
+use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Samples and their classes.
@@ -124,6 +126,37 @@ struct Place<'a> {
     parameters: Parameters,
 }
 
+/// A model to train, its settings checked.
+struct Chosen {
+    model: Model,
+    training: Training,
+    settings: String,
+    batch: usize,
+    /// The first stream of the seed that is this model's: models that are trained with one seed share no secret.
+    stream: u64,
+}
+
+enum Training {
+    Logistic(LogisticRegression),
+    Mlp(Mlp),
+}
+
+impl Chosen {
+    fn new(index: u64, model: Model, task: &Task, slots: usize) -> Result<Self, Error> {
+        let (training, settings, batch) = match model {
+            Model::Logistic => {
+                let training = LogisticRegression::new(task.logistic, slots)?;
+                (Training::Logistic(training), format!("{:?}", task.logistic), task.logistic.batch)
+            }
+            Model::Mlp(hidden) => {
+                let settings = MlpSettings { hidden, ..task.mlp };
+                (Training::Mlp(Mlp::new(settings, slots)?), format!("{settings:?}"), settings.training.batch)
+            }
+        };
+        Ok(Self { model, training, settings, batch, stream: index << 8 })
+    }
+}
+
 /// What became of one model.
 pub(crate) struct Outcome {
     pub(crate) model: String,
@@ -138,28 +171,54 @@ impl Outcome {
     pub(crate) fn accuracy(record: &Record) -> f64 {
         record.accuracies.last().copied().unwrap_or(0.0)
     }
+
+    /// Whether the encrypted model has learnt as well as the clear one; of no interest is how well for less than the task's training.
+    fn check(&self, task: &Task, epochs: u32, model: Model) -> Result<(), Failure> {
+        let Record { losses, accuracies, .. } = &self.encrypted;
+        let fail = |reason: String| Err(Failure::Other(format!("{model}: {reason}")));
+        if losses.len() != epochs as usize || accuracies.len() != losses.len() {
+            return fail(format!("{} losses and {} accuracies of {epochs} epochs", losses.len(), accuracies.len()));
+        }
+        // What a failed decryption gives is of any size.
+        if let Some(share) = accuracies.iter().find(|share| !(-0.01..=1.01).contains(*share)) {
+            return fail(format!("an encrypted accuracy of {share} is no share of the held-out samples"));
+        }
+        if let Some(loss) = losses.iter().chain(&self.clear.losses).find(|loss| !loss.is_finite()) {
+            return fail(format!("a loss of {loss}"));
+        }
+        // Fewer epochs than the task's, and other sizes, are for trying out.
+        if epochs < task.epochs || model != Model::Logistic && model != Model::Mlp(task.mlp.hidden) {
+            return Ok(());
+        }
+        let (last, clear, least) = (Self::accuracy(&self.encrypted), Self::accuracy(&self.clear), task.least_accuracy);
+        if last >= least.max(clear - 0.03) {
+            return Ok(());
+        }
+        fail(format!("accuracy {last:.3}; at least {least} and {clear:.3} - 0.03 was wanted"))
+    }
 }
 
 /// Trains encrypted and in the clear, reports, and fails if the encrypted model has not learnt as well.
 pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
+    options.check()?;
+    if let Some(folder) = &options.plots {
+        let failed = |error| Failure::Other(format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let device = options.device.open()?;
     let parameters = if options.refresh == RefreshChoice::Bootstrap { bootstrapped()? } else { interactive()? };
     println!("device      {:?}: {}", device.kind(), device.name());
     println!("parameters  {parameters}");
     let epochs = options.epochs.unwrap_or(task.epochs);
-    let (place, models) = (Place { options, task, epochs, device, parameters }, options.models(task.mlp.hidden));
+    let place = Place { options, task, epochs, device, parameters };
+    let models = (0..).zip(options.models(task.mlp.hidden));
+    let models = models.map(|(index, model)| Chosen::new(index, model, task, place.parameters.slots()));
+    let models = models.collect::<Result<Vec<_>, Error>>()?;
     let mut outcomes = vec![];
-    for &model in &models {
-        let slots = place.parameters.slots();
-        let outcome = match model {
-            Model::Logistic => {
-                let training = LogisticRegression::new(task.logistic, slots)?;
-                place.train(model, &training, task.logistic.batch)?
-            }
-            Model::Mlp(hidden) => {
-                let training = Mlp::new(MlpSettings { hidden, ..task.mlp }, slots)?;
-                place.train(model, &training, task.mlp.training.batch)?
-            }
+    for chosen in &models {
+        let outcome = match &chosen.training {
+            Training::Logistic(training) => place.train(chosen, training)?,
+            Training::Mlp(training) => place.train(chosen, training)?,
         };
         if let Some(folder) = &options.plots {
             plots::draw(folder, task.name, &outcome).map_err(Failure::Other)?;
@@ -180,28 +239,54 @@ pub(crate) fn train(options: &Options, task: &Task) -> Result<(), Failure> {
             println!("{}", serde_json::json!({ "task": task.name, "models": reports }));
         }
     }
-    // Fewer epochs than the task's, and other sizes, are for trying out.
-    for (outcome, model) in outcomes.iter().zip(models) {
-        if epochs < task.epochs || model != Model::Logistic && model != Model::Mlp(task.mlp.hidden) {
-            continue;
-        }
-        let (last, last_clear) = (Outcome::accuracy(&outcome.encrypted), Outcome::accuracy(&outcome.clear));
-        let least = task.least_accuracy;
-        if last < least || last < last_clear - 0.03 {
-            let reason = format!("{model}: accuracy {last:.3}; at least {least} and {last_clear:.3} - 0.03 was wanted");
-            return Err(Failure::Other(reason));
-        }
-    }
-    Ok(())
+    outcomes.iter().zip(&models).try_for_each(|(outcome, chosen)| outcome.check(task, epochs, chosen.model))
 }
 
 impl Place<'_> {
+    /// What a checkpoint belongs to: SHA-256 of model, settings, seed and data.
+    fn identity(&self, chosen: &Chosen) -> [u8; 32] {
+        let Task { name, train, held_out, .. } = self.task;
+        let (seed, samples) = (self.options.seed, [train.0.len(), held_out.0.len()]);
+        let mut digest = Sha256::new();
+        digest.update(format!("{name}\n{}\n{}\n{seed:?}\n{samples:?}\n", chosen.model, chosen.settings));
+        for (x, label) in train.0.iter().zip(&train.1).chain(held_out.0.iter().zip(&held_out.1)) {
+            x.iter().for_each(|x| digest.update(x.to_le_bytes()));
+            digest.update((*label as u64).to_le_bytes());
+        }
+        digest.finalize().into()
+    }
+
+    /// Reads a checkpoint of the same training, with something of it left or nothing.
+    fn read(&self, file: &Path, identity: [u8; 32]) -> Result<Checkpoint, Failure> {
+        let limits = Limits::bytes(1 << 28);
+        let at = Checkpoint::read_from(BufReader::new(File::open(file)?), &self.parameters, &limits)?;
+        let (name, epochs) = (file.display(), self.epochs);
+        if at.training != identity {
+            let reason = format!(
+                "{name} belongs to another training: model, settings, data and seed must be those that it was made with"
+            );
+            return Err(Failure::Other(reason));
+        }
+        if at.epoch > epochs || at.epoch == epochs && at.batch > 0 {
+            let (needed, done) = (at.epoch + u32::from(at.batch > 0), at.epoch);
+            let reason = format!(
+                "{name} is beyond epoch {epochs}: {done} epochs and {} mini-batches are done; ask for at least `--epochs {needed}`",
+                at.batch
+            );
+            return Err(Failure::Other(reason));
+        }
+        Ok(at)
+    }
+
     /// Trains one model.
-    fn train<M: Trainable>(&self, model: Model, training: &M, batch: usize) -> Result<Outcome, Failure> {
+    fn train<M: Trainable>(&self, chosen: &Chosen, training: &M) -> Result<Outcome, Failure> {
         let Self { options, task, epochs, device, parameters } = self;
+        let model = chosen.model;
+        let identity = self.identity(chosen);
+        let resumed = options.resume.as_deref().map(|file| self.read(file, identity)).transpose()?;
         let circuit =
             parameters.bootstrapping().map(|_| Bootstrapper::with_slots(parameters, training.period())).transpose()?;
-        let batches: Vec<Samples> = mini_batches(&task.train, batch);
+        let batches: Vec<Samples> = mini_batches(&task.train, chosen.batch);
         println!("model       {model}");
         match &circuit {
             Some(circuit) => println!("refresh     {circuit}"),
@@ -222,8 +307,8 @@ impl Place<'_> {
 
         // --- the owner makes keys and encrypts everything ------------------------------------------
         let start = Instant::now();
-        let secret = |stream: u8| match options.seed {
-            Some(seed) => Ok(Seed::from_bytes(seed_bytes(seed, stream))),
+        let secret = |stream: u64| match options.seed {
+            Some(seed) => Ok(Seed::from_bytes(seed_bytes(seed, chosen.stream + stream))),
             None => Seed::from_os(),
         };
         let mut generator = KeyGenerator::from_seed(parameters, &secret(0)?);
@@ -247,13 +332,8 @@ impl Place<'_> {
         stage("owner: encrypt", start.elapsed());
 
         // --- the server trains; nothing is decrypted, unless the owner is to refresh ----------------
-        let begin = match &options.resume {
-            Some(file) => {
-                let limits = Limits::bytes(1 << 28);
-                Checkpoint::read_from(BufReader::new(File::open(file)?), parameters, &limits)?
-            }
-            None => Checkpoint { epoch: 0, batch: 0, state, history: vec![] },
-        };
+        let begin = resumed.unwrap_or(Checkpoint { training: identity, epoch: 0, batch: 0, state, history: vec![] });
+        let (first_epoch, first_batch) = (begin.epoch, begin.batch as usize);
         let file = options.checkpoint.as_deref();
         let traffic = Cell::new(0);
         let start = Instant::now();
@@ -271,6 +351,9 @@ impl Place<'_> {
         let elapsed = start.elapsed();
         stage("server: train", elapsed);
         let Trained { end, seconds, refreshes } = trained;
+        let sizes = batches.iter().map(|(x, _)| x.len());
+        let samples: usize = sizes.cycle().skip(first_batch).take(seconds.len()).sum();
+        let ms_per_sample = (samples > 0).then(|| 1e3 * elapsed.as_secs_f64() / samples as f64);
         let (bootstraps, client_refreshes) = if refresher.is_some() { (refreshes, 0) } else { (0, refreshes) };
 
         // --- the owner reads the model and how it came about ---------------------------------------
@@ -314,7 +397,9 @@ impl Place<'_> {
         if refresher.is_none() {
             println!("round trips {client_refreshes} to the owner, {:.1} MB in all", traffic.get() as f64 / 1e6);
         }
-        let digest = end.state.digest();
+        let mut digest = Sha256::new();
+        [&end.state].into_iter().chain(&end.history).for_each(|part| digest.update(part.digest()));
+        let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         println!("digest      {digest}");
         let report = serde_json::json!({
             "task": task.name,
@@ -323,6 +408,7 @@ impl Place<'_> {
             "device": format!("{:?}", device.kind()),
             "adapter": device.name(),
             "epochs": epochs,
+            "epochs_this_run": epochs - first_epoch,
             "samples": task.train.0.len(),
             "held_out": held_out,
             "accuracy_clear": Outcome::accuracy(&clear),
@@ -334,7 +420,7 @@ impl Place<'_> {
             "seconds": elapsed.as_secs_f64(),
             "seconds_a_batch": encrypted.seconds_a_batch(),
             "seconds_a_batch_clear": clear.seconds_a_batch(),
-            "ms_per_sample": 1e3 * encrypted.seconds_a_batch() / batch as f64,
+            "ms_per_sample": ms_per_sample,
             "bootstraps": bootstraps,
             "client_refreshes": client_refreshes,
             "client_bytes": traffic.get(),
@@ -384,7 +470,9 @@ impl Server {
     ) -> Result<Trained, Failure> {
         let kept = at.epoch as usize * (1 + self.held_out.len()) + usize::from(at.batch > 0);
         if at.history.len() != kept || at.batch as usize >= self.batches.len() {
-            return Err(Failure::Other("the checkpoint belongs to another training".into()));
+            return Err(Failure::Other(
+                "the checkpoint belongs to another training: its history has another length".into(),
+            ));
         }
         let eval = &self.evaluator;
         let mut state = eval.load(&at.state)?;
@@ -449,17 +537,21 @@ fn train_in_the_clear<M: Trainable>(
             record.seconds.push(start.elapsed().as_secs_f64());
         }
         record.losses.push(squares / task.train.0.len() as f64);
-        record.accuracies.push(Score::new(&training.logits(&task.held_out.0), &task.held_out.1)?.accuracy);
+        record.accuracies.push(Score::new(&training.logits(&task.held_out.0)?, &task.held_out.1)?.accuracy);
     }
     Ok((record, training.weights()?))
 }
 
-/// Writes beside the file and moves, so that a crash leaves the checkpoint before.
+/// Writes beside the file, waits until that is stored and moves, so that a crash leaves the checkpoint before.
 fn save(file: &Path, at: &Checkpoint, squares: Option<&Ciphertext>) -> Result<(), Failure> {
     let mut at = at.clone();
     at.history.extend(squares.map(Ciphertext::to_host).transpose()?);
-    let partial = file.with_extension("partial");
-    at.write_to(BufWriter::new(File::create(&partial)?))?;
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let mut writer = BufWriter::new(File::create(&partial)?);
+    at.write_to(&mut writer)?;
+    writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
     Ok(std::fs::rename(partial, file)?)
 }
 
@@ -477,11 +569,4 @@ pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut keyed: Vec<(u64, usize)> = (0..count).map(|i| (rng.next_u64(), i)).collect();
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, i)| i).collect()
-}
-
-fn seed_bytes(seed: u64, stream: u8) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[31] = stream;
-    bytes
 }

@@ -72,9 +72,21 @@ impl Layer {
 }
 
 impl ClearTraining {
+    /// The most weights that [`Self::new`] makes.
+    const MOST_WEIGHTS: usize = 1 << 24;
+
     /// Logistic regression. Weights and momentum are zero.
-    pub fn new(settings: LogisticSettings) -> Self {
-        Self { settings, hidden: None, output: Layer::new(vec![vec![0.0; settings.features + 1]; settings.classes]) }
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for settings that nothing can be trained with, and for more than 2^24 weights.
+    pub fn new(settings: LogisticSettings) -> Result<Self> {
+        settings.check()?;
+        let (inputs, classes) = (settings.features.saturating_add(1), settings.classes);
+        if inputs.saturating_mul(classes) > Self::MOST_WEIGHTS {
+            let reason = format!("{classes} classes of {inputs} weights; at most {} in all", Self::MOST_WEIGHTS);
+            return Err(Error::InvalidParameter { what: "training", reason });
+        }
+        Ok(Self { settings, hidden: None, output: Layer::new(vec![vec![0.0; inputs]; classes]) })
     }
 
     /// From weights that were checked: those of a hidden layer with this curvature first, where there is one.
@@ -94,7 +106,14 @@ impl ClearTraining {
     }
 
     /// Logits of samples, one row each.
-    pub fn logits(&self, samples: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for another number of features.
+    pub fn logits(&self, samples: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        if let Some(other) = samples.iter().find(|x| x.len() != self.settings.features) {
+            let (expected, got) = (format!("samples of {} features", self.settings.features), other.len().to_string());
+            return Err(Error::ShapeMismatch { op: "ClearTraining::logits", expected, got });
+        }
         let logits = |x: &Vec<f64>| match &self.hidden {
             None => products(&self.output.weights, &with_constant(x)),
             Some((hidden, curvature)) => {
@@ -102,7 +121,7 @@ impl ClearTraining {
                 products(&self.output.weights, &activations(&z, *curvature))
             }
         };
-        samples.iter().map(logits).collect()
+        Ok(samples.iter().map(logits).collect())
     }
 
     /// One step of Nesterov's descent, as [`super::Trainable::step`]. Returns the sum of the squared errors of all
