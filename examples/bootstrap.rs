@@ -11,7 +11,7 @@ mod device;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use clap::{Parser, ValueEnum};
-use device::DeviceChoice;
+use device::{DeviceChoice, seed_bytes};
 use num_complex::Complex64;
 use ringlight::Error;
 use ringlight::ckks::{Bootstrapper, Evaluator, KeyGenerator, Parameters, Precision};
@@ -109,10 +109,8 @@ fn refresh(options: &Options) -> Result<bool, Error> {
 
     // --- the owner makes keys, each for the level where it is used ------------------------------
     let start = Instant::now();
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&options.seed.unwrap_or(0).to_le_bytes());
     let mut generator = match options.seed {
-        Some(_) => KeyGenerator::from_seed(&parameters, &Seed::from_bytes(seed)),
+        Some(seed) => KeyGenerator::from_seed(&parameters, &Seed::from_bytes(seed_bytes(seed, 0))),
         None => KeyGenerator::new(&parameters)?,
     };
     let keys = generator.evaluation_keys(&circuit.keys()?)?;
@@ -130,8 +128,7 @@ fn refresh(options: &Options) -> Result<bool, Error> {
     println!("            {:.0} MiB of linear maps", mib(refresher.bytes()));
 
     // --- values go over without levels, and come back with all of them ----------------------------
-    seed[31] = 1; // not the stream that the keys are made of
-    let mut rng = ChaCha20Rng::from_seed(seed);
+    let mut rng = ChaCha20Rng::from_seed(seed_bytes(options.seed.unwrap_or(0), 1)); // not the stream that the keys are made of
     let mut value = || (rng.next_u64() >> 11) as f64 / 52f64.exp2() - 1.0;
     let (mut worst, mut mean_error, mut best_time) = (f64::INFINITY, 0.0, f64::INFINITY);
     let (mut left, mut digest) = (0, String::new());

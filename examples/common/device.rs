@@ -21,7 +21,6 @@ impl DeviceChoice {
 }
 
 /// The bytes of a seed. Streams of one seed have nothing in common; keys and encryption take stream 0, or one of their own for each secret.
-#[allow(dead_code, reason = "some examples have no seed")]
 pub(crate) fn seed_bytes(seed: u64, stream: u64) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
