@@ -6,11 +6,12 @@
 //! not contain one.
 
 use super::bundle::ClientBundle;
-use super::compile::{CompiledModel, ModelCircuit, Progress};
+use super::compile::ModelCircuit;
 use super::cost::UnitCosts;
 use super::explain::Explanation;
 use super::lower::Approximate;
 use super::predict::predicted;
+use super::run::{CompiledModel, Progress};
 use super::{Model, Packing, search};
 use crate::circuit::PlanReport;
 use crate::ckks::{

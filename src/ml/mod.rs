@@ -29,13 +29,14 @@ mod place;
 mod predict;
 mod private;
 mod refresh;
+mod run;
 mod search;
 #[cfg(test)]
 mod tests;
 pub mod train;
 
 pub use bundle::ClientBundle;
-pub use compile::{CompiledModel, ModelCircuit, Progress};
+pub use compile::ModelCircuit;
 pub use cost::UnitCosts;
 pub use deploy::{Bootstraps, Client, Deployment, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
@@ -44,3 +45,4 @@ pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
 pub use packing::{Packer, Packing};
 pub use private::{EncryptedModel, PrivateDeployment};
 pub use refresh::{PlannedRefresh, PredictedRefresh, Refresh};
+pub use run::{CompiledModel, Progress};

@@ -11,7 +11,6 @@ use crate::math::Seed;
 use crate::rlwe::EvaluationKeys;
 use crate::rlwe::wire::Kind;
 use std::io::{Read, Write};
-use std::sync::Arc;
 
 /// A [`Deployment`] in the latency packing whose weights will be encrypted: the owner's side. Its keys are those of products of two
 /// ciphertexts, where known weights take none.
@@ -59,11 +58,8 @@ fn planned(circuit: &ModelCircuit) -> Result<(PlanReport, usize)> {
         count += vectors.len();
         vectors.iter().map(|_| plan.drop_to(&plan.input(1), level)).collect()
     };
-    let mut prepared = circuit.prepare_private(&plan, plan.level(&x), &mut values)?;
-    if let Some(refresh) = circuit.refresh() {
-        prepared = prepared.with_refresh(Arc::new(refresh));
-    }
-    prepared.run(&plan, &[x])?;
+    let prepared = circuit.prepare_private(&plan, plan.level(&x), &mut values)?;
+    circuit.with_planned_refresh(prepared).run(&plan, &[x])?;
     Ok((plan.report(), count))
 }
 
