@@ -95,6 +95,11 @@ impl ModelCircuit {
         Ok(Self { steps: Arc::new(self.steps.without_weights()?), ..self.clone() })
     }
 
+    /// Samples that are taken at once where there are many: as many as fit a run, or as keep memory small.
+    pub(super) fn samples_at_once(&self) -> usize {
+        if self.packing == Packing::Latency { 64 } else { self.slots }
+    }
+
     /// Most vectors of a part.
     pub(super) fn part(&self) -> usize {
         self.part
@@ -251,7 +256,7 @@ impl ModelCircuit {
         let (clear, packer) = (Clear::new(self.slots, self.clear_level()), self.packer());
         let prepared = self.prepared_clear(&clear)?;
         let top = self.clear_level();
-        let runs = samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }).map(|samples| {
+        let runs = samples.chunks(self.samples_at_once()).map(|samples| {
             let packed = packer.pack(samples)?;
             let x = packed.chunks(self.part).map(|part| clear.value(part, top)).collect::<Result<Vec<_>>>()?;
             let y = prepared.run(&clear, &x)?;
@@ -279,7 +284,7 @@ impl ModelCircuit {
         let (clear, packer) = (Clear::new(self.slots, self.clear_level()), self.packer());
         let prepared = self.prepared_clear(&clear)?;
         let mut most = vec![0.0; self.steps() + 1];
-        for samples in samples.chunks(if self.packing == Packing::Latency { 64 } else { self.slots }) {
+        for samples in samples.chunks(self.samples_at_once()) {
             let used = if self.packing == Packing::Latency { self.slots } else { samples.len() };
             let mut observe = |value: usize, parts: &[ClearValue]| {
                 let entries = parts.iter().flat_map(|part| part.vectors()).flat_map(|vector| &vector[..used]);

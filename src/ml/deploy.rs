@@ -77,6 +77,18 @@ fn vectors_a_part(parameters: &Parameters, refreshed: bool) -> Result<usize> {
     Ok((BUFFER_BYTES / (4 * words)).max(1))
 }
 
+/// How [`Deployment::predict`] comes to its answers.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode<'a> {
+    /// The compiled circuit on plain numbers.
+    Clear,
+    /// The same with noise of the predicted size, which depends on the seed: see [`Deployment::simulate`].
+    Simulate(&'a Seed),
+    /// Keys, encryption, a run on the device, decryption: both sides in one place, **for trying out**. In earnest a [`Client`] and a [`Server`]
+    /// are in two.
+    Encrypted(&'a Device),
+}
+
 /// A model with parameters to run it under.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -205,6 +217,23 @@ impl Deployment {
     /// As [`Self::explain`]; [`Error::LevelTooHigh`] for costs at a level that the parameters do not have.
     pub fn explain_timed(&self, samples: Magnitude, costs: &UnitCosts) -> Result<Explanation> {
         Explanation::new(self, samples, Some(costs))
+    }
+
+    /// The model's answers, in any of three ways.
+    ///
+    /// # Errors
+    /// As [`super::Packer::pack`], [`Client::encrypt`], [`Server::new`] and [`Server::run`].
+    pub fn predict(&self, samples: &[Vec<f64>], mode: Mode<'_>) -> Result<Vec<Vec<f64>>> {
+        match mode {
+            Mode::Clear => self.circuit.predict_clear(samples),
+            Mode::Simulate(seed) => self.simulate(samples, seed),
+            Mode::Encrypted(device) => {
+                let client = self.client()?;
+                let server = Server::new(self, device, client.evaluation_keys())?;
+                let run = |samples: &[Vec<f64>]| client.decrypt(&server.run(&client.encrypt(samples)?)?, samples.len());
+                Ok(samples.chunks(self.circuit.samples_at_once()).map(run).collect::<Result<Vec<_>>>()?.concat())
+            }
+        }
     }
 
     /// The answers to expect of an encrypted run: those of the same circuit in the clear, with noise of the predicted size. No
@@ -380,6 +409,23 @@ mod tests {
     use super::*;
     use crate::circuit::Matrix;
     use crate::ml::Layer;
+
+    #[test]
+    fn three_modes_have_one_answer() {
+        let weights = Matrix::new(2, 3, vec![0.5, -0.25, 1.0, 0.75, 0.0, -0.5]).unwrap();
+        let model = Model::from_layers(vec![3], vec![Layer::Dense { weights, bias: vec![0.5, -0.5] }]).unwrap();
+        let samples = [vec![1.0, 0.5, -0.25], vec![0.0, -1.0, 0.5]];
+        let want = model.predict_clear(&samples).unwrap().concat();
+        let (seed, device) = (Seed::from_bytes([1; 32]), Device::cpu());
+        for packing in [Packing::Latency, Packing::Batch] {
+            let deployment = Deployment::new(&model, packing).unwrap();
+            for (mode, off) in [(Mode::Clear, 1e-12), (Mode::Simulate(&seed), 1e-3), (Mode::Encrypted(&device), 1e-3)] {
+                let got = deployment.predict(&samples, mode).unwrap().concat();
+                assert!(got.iter().zip(&want).all(|(got, want)| (got - want).abs() < off), "{mode:?}: {got:?}");
+            }
+            assert!(deployment.predict(&[], Mode::Encrypted(&device)).unwrap().is_empty());
+        }
+    }
 
     #[test]
     fn a_wide_model_gets_a_ring_with_its_slots() {

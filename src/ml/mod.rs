@@ -38,7 +38,7 @@ pub mod train;
 pub use bundle::ClientBundle;
 pub use compile::ModelCircuit;
 pub use cost::UnitCosts;
-pub use deploy::{Bootstraps, Client, Deployment, Server, Settings};
+pub use deploy::{Bootstraps, Client, Deployment, Mode, Server, Settings};
 pub use explain::{Explanation, StepExplanation};
 pub use lower::Approximate;
 pub use model::{Activation, Conv2d, Layer, Model, ModelBuilder, Node, Pool2d};
