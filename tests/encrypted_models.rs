@@ -8,7 +8,7 @@ use ringlight::circuit::Matrix;
 use ringlight::ckks::{Evaluator, HostCiphertext, KeyGenerator, Limits, Magnitude};
 use ringlight::math::Seed;
 use ringlight::ml::{
-    Activation, Approximate, Conv2d, Deployment, EncryptedModel, Layer, Model, ModelBuilder, Packing, Pool2d,
+    Activation, Approximate, Conv2d, Deployment, EncryptedModel, Layer, Mode, Model, ModelBuilder, Packing, Pool2d,
     PrivateDeployment, Server, Settings,
 };
 use ringlight::{Error, Result};
@@ -191,6 +191,30 @@ fn weights_can_be_encrypted() -> Result<()> {
     assert!(matches!(batch, Err(Error::InvalidParameter { what: "packing", .. })));
     for cut in [0, 100, clear, clear + 10, bytes.len() - 1] {
         assert!(EncryptedModel::read_from(&bytes[..cut], &Limits::bytes(1 << 26)).is_err());
+    }
+    Ok(())
+}
+
+/// An exponential, a sum, a reciprocal and a product, under encryption.
+#[test]
+fn a_softmax_runs_encrypted() -> Result<()> {
+    let dense = |rows, columns, seed| Layer::Dense {
+        weights: Matrix::new(rows, columns, numbers(rows * columns, seed).iter().map(|w| 0.3 * w).collect()).unwrap(),
+        bias: numbers(rows, seed + 0.5),
+    };
+    let softmax = Layer::Activation(Activation::Softmax { axis: 0 });
+    let model = Model::from_layers(vec![4], vec![dense(3, 4, 0.3), softmax, dense(2, 3, 0.8)])?;
+    let samples: Vec<Vec<f64>> = (0..8).map(|s| numbers(4, s as f64)).collect();
+    let exact = model.predict_clear(&samples[..2])?;
+    for (scale_bits, settled) in [(30, 1e-2), (50, 1e-8)] {
+        let approximate = Approximate { calibration: samples.clone(), ..Approximate::default() };
+        let settings = Settings { approximate, scale_bits, ..Settings::new(Packing::Latency) };
+        let deployment = Deployment::with_settings(&model, &settings)?;
+        let clear = deployment.predict(&samples[..2], Mode::Clear)?;
+        assert!(largest_difference(&clear, &exact) < 0.02);
+        let encrypted = deployment.predict(&samples[..2], Mode::Encrypted(&devices()[0]))?;
+        let off = largest_difference(&encrypted, &clear);
+        assert!(off < settled, "{off} at {}", deployment.parameters());
     }
     Ok(())
 }
